@@ -1,0 +1,160 @@
+//! `feira`, the only binary: every role of the house, and the command line of those who publish and call.
+
+mod client;
+mod command;
+mod exit;
+mod hello_world;
+mod project;
+mod publish;
+mod settings;
+mod show;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use command::Context;
+use exit::Exit;
+use settings::Settings;
+
+/// An open model marketplace: publish a model, run it, pay by the second or by the token.
+#[derive(Debug, Parser)]
+#[command(name = "feira", version, max_term_width = 100, arg_required_else_help = true)]
+struct Arguments {
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Call(Call),
+
+    /// Compiles one hook under limits, for the server
+    #[command(hide = true)]
+    HookCompile,
+    /// Steps into a sandbox and becomes a model's process, for the runner
+    #[command(hide = true)]
+    Confine,
+    /// A model that is part of this binary, for the runner
+    #[command(subcommand, hide = true)]
+    Model(command::model::Model),
+}
+
+/// What people and scripts ask for.
+#[derive(Debug, Subcommand)]
+enum Call {
+    /// Open the whole marketplace on this machine
+    Up(up::Up),
+    /// Say what this machine lacks: Python, uv, sandbox, GPU, disk, port
+    Doctor(command::doctor::Doctor),
+
+    /// Keep a token for a server
+    Login(command::login::Login),
+    /// Say whose token is used, and what credit is left
+    Whoami,
+    /// Publish the Cog project or feira.toml in a folder
+    Push(command::push::Push),
+    /// Run a model
+    Run(command::run::Run),
+    /// Show what a prediction printed
+    Logs(command::logs::Logs),
+    /// Stop a prediction
+    Cancel(command::cancel::Cancel),
+    /// Show what is warm, where
+    Ps,
+
+    /// Models: list, show, create
+    #[command(subcommand)]
+    Models(command::models::Models),
+    /// Versions of a model: list, show
+    #[command(subcommand)]
+    Versions(command::versions::Versions),
+    /// Predictions: list, show
+    #[command(subcommand)]
+    Predictions(command::predictions::Predictions),
+
+    /// API tokens: create, list, revoke
+    #[command(subcommand)]
+    Token(command::token::Token),
+    /// Accounts: create (operators)
+    #[command(subcommand)]
+    Account(command::account::Account),
+    /// Credit: grant (operators)
+    #[command(subcommand)]
+    Credit(command::credit::Credit),
+    /// Hooks: check
+    #[command(subcommand)]
+    Hook(command::hook::Hook),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        // These three become something else: no runtime, no environment, nothing of ours comes first.
+        Command::Confine => gpu_runner::confine_main(),
+        Command::HookCompile => hooks::compile_child_main(std::io::stdin(), std::io::stdout(), std::io::stderr()),
+        Command::Model(model) => model.serve(),
+        Command::Call(call) => {
+            let context = Context { settings: Settings::read(settings::from_process), json: arguments.json };
+            let runtime = tokio::runtime::Runtime::new().expect("the operating system gives threads and a poller");
+            runtime.block_on(run(call, &context)).into()
+        }
+    }
+}
+
+/// Runs a command to its end, and says what went wrong.
+async fn run(call: Call, context: &Context) -> Exit {
+    let ended = if matches!(call, Call::Run(_) | Call::Up(_)) {
+        // They hear Ctrl-C themselves, for they have something to end first.
+        execute(call, context).await
+    } else {
+        tokio::select! {
+            ended = execute(call, context) => ended,
+            _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+        }
+    };
+    ended.unwrap_or_else(|error| {
+        if !exit::is_broken_pipe(&error) {
+            show::note(&format!("feira: {error:#}"));
+        }
+        Exit::of(&error)
+    })
+}
+
+async fn execute(call: Call, context: &Context) -> anyhow::Result<Exit> {
+    match call {
+        Call::Up(up) => return up.execute(context).await,
+        Call::Doctor(doctor) => return doctor.execute(context).await,
+        Call::Run(run) => return run.execute(context).await,
+        Call::Login(login) => login.execute(context).await?,
+        Call::Whoami => command::whoami::execute(context).await?,
+        Call::Push(push) => push.execute(context).await?,
+        Call::Logs(logs) => logs.execute(context).await?,
+        Call::Cancel(cancel) => cancel.execute(context).await?,
+        Call::Ps => command::ps::execute(context).await?,
+        Call::Models(models) => models.execute(context).await?,
+        Call::Versions(versions) => versions.execute(context).await?,
+        Call::Predictions(predictions) => predictions.execute(context).await?,
+        Call::Token(token) => token.execute(context).await?,
+        Call::Account(account) => account.execute(context).await?,
+        Call::Credit(credit) => credit.execute(context).await?,
+        Call::Hook(hook) => hook.execute(context).await?,
+    }
+    Ok(Exit::Success)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_tree_of_commands_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,121 @@
+//! `feira up`: every role of the house in one process, over one folder.
+
+mod banner;
+mod demo;
+mod home;
+mod house;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use gpu_runner::IsolationWish;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::command::Context;
+use crate::exit::{Exit, usage};
+use crate::show::{self, Bars};
+use home::Home;
+use house::{House, Plan};
+
+#[derive(Debug, clap::Args)]
+pub struct Up {
+    /// Where everything is kept
+    #[arg(long, env = "FEIRA_HOME")]
+    home: Option<PathBuf>,
+    /// The address to serve at
+    #[arg(long, env = "FEIRA_LISTEN", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// The address that callers use, such as <https://feira.example>; needed to listen on a public address
+    #[arg(long, env = "FEIRA_PUBLIC_URL")]
+    public_url: Option<String>,
+    /// Another database than the file in the home: postgres://…
+    #[arg(long, env = "FEIRA_DATABASE_URL")]
+    database_url: Option<String>,
+    /// The region that predictions are shown in
+    #[arg(long, env = "FEIRA_REGION", default_value = "local")]
+    region: String,
+    /// How models are kept apart: `auto` takes what this machine has, `strict` refuses to run with less than all, `off`
+    #[arg(long, env = "FEIRA_ISOLATION", default_value = "auto", value_parser = isolation)]
+    isolation: IsolationWish,
+    /// Publish no demo models
+    #[arg(long, env = "FEIRA_NO_DEMO")]
+    no_demo: bool,
+    /// An instance that nobody used for so many seconds is let go
+    #[arg(long, env = "FEIRA_IDLE_SECONDS", default_value_t = 300)]
+    idle_seconds: u64,
+    /// Instances that live at one time
+    #[arg(long, env = "FEIRA_INSTANCES_MAX", default_value_t = 8)]
+    instances_max: usize,
+}
+
+fn isolation(text: &str) -> Result<IsolationWish, String> {
+    match text {
+        "auto" => Ok(IsolationWish::Auto),
+        "strict" => Ok(IsolationWish::Strict),
+        "off" => Ok(IsolationWish::Off),
+        _ => Err("auto, strict or off".to_owned()),
+    }
+}
+
+impl Up {
+    pub async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
+        if !self.listen.ip().is_loopback() && self.public_url.is_none() {
+            let said = format!("{} can be reached by others: say with --public-url which address they use", self.listen.ip());
+            return Err(usage(said));
+        }
+        log_to_stderr(context.settings.log.as_deref().unwrap_or("info"));
+        let home = Home::open(self.home.unwrap_or_else(|| context.settings.home.clone()))?;
+        let stop = CancellationToken::new();
+        let stopping = stop_on_signal(stop.clone())?;
+        let plan = Plan {
+            listen: self.listen,
+            public_url: self.public_url,
+            database_url: self.database_url,
+            region: self.region,
+            isolation: self.isolation,
+            idle_seconds: self.idle_seconds,
+            instances_max: self.instances_max,
+            settings: context.settings.clone(),
+        };
+        let house = House::open(&home, plan).await?;
+        let shop = if self.no_demo { None } else { Some(demo::Shop::new(&house, &home, Bars::new(context.json))) };
+        if let Some(shop) = &shop {
+            shop.open_hello_world().await?;
+        }
+        banner::print(&house, &home, context.json)?;
+        let rest = async {
+            if let Some(shop) = &shop {
+                shop.open_the_rest(&stop).await;
+            }
+            stop.cancelled().await;
+        };
+        rest.await;
+        show::note("stopping: what runs may finish; a second signal stops at once");
+        tokio::select! {
+            () = house.close() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        stopping.abort();
+        Ok(Exit::Success)
+    }
+}
+
+/// Cancels `stop` at SIGTERM and at Ctrl-C.
+fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    }))
+}
+
+fn log_to_stderr(filter: &str) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).compact().init();
+}

@@ -1,0 +1,26 @@
+//! The door and the road: who may call, one prediction's way from request to bill, its stream, its files.
+//!
+//! [`router`] is the table of contents of the API; `prediction.rs` is that of the road.
+
+mod auth;
+mod body;
+mod config;
+mod db;
+mod gateway;
+mod keys;
+mod live;
+mod openapi;
+mod origin;
+mod prediction;
+mod problem;
+mod render;
+mod routes;
+mod serve;
+mod transcript;
+
+pub use config::GatewayConfig;
+pub use gateway::{Gateway, GatewayParts};
+pub use keys::Keys;
+pub use openapi::document as openapi_document;
+pub use routes::{api_service, router};
+pub use serve::serve;

@@ -1,0 +1,145 @@
+//! The predictions that this gateway drives right now: their rows as they grow, and the ways to watch one or to stop it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use protocol::prediction::State;
+use protocol::{PredictionId, VersionId};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::db::prediction::PredictionRow;
+use crate::transcript::{Piece, Transcript};
+
+/// One prediction under way.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub id: PredictionId,
+    pub version: VersionId,
+    story: Mutex<Story>,
+    changed: watch::Sender<u64>,
+    cancel: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Story {
+    row: PredictionRow,
+    transcript: Transcript,
+    /// Files that the model has uploaded for this prediction: only these may stand in its output.
+    files: HashSet<String>,
+}
+
+impl Live {
+    fn new(row: PredictionRow) -> Self {
+        Self {
+            id: row.id,
+            version: row.version,
+            story: Mutex::new(Story { row, transcript: Transcript::default(), files: HashSet::new() }),
+            changed: watch::Sender::new(0),
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    /// The row as it is now.
+    pub fn row(&self) -> PredictionRow {
+        self.story().row.clone()
+    }
+
+    /// Changes the row, and wakes whoever watches.
+    pub fn update<T>(&self, change: impl FnOnce(&mut PredictionRow, &mut Transcript) -> T) -> T {
+        let mut story = self.story();
+        let Story { row, transcript, .. } = &mut *story;
+        let result = change(row, transcript);
+        drop(story);
+        self.changed.send_modify(|version| *version += 1);
+        result
+    }
+
+    pub fn transcript(&self) -> Transcript {
+        self.story().transcript.clone()
+    }
+
+    /// The stream's events after the first `seen`.
+    pub fn pieces_after(&self, seen: usize) -> Vec<Piece> {
+        let story = self.story();
+        story.transcript.pieces_after(seen, &story.row)
+    }
+
+    pub fn note_file(&self, id: &str) {
+        self.story().files.insert(id.to_owned());
+    }
+
+    pub fn has_file(&self, id: &str) -> bool {
+        self.story().files.contains(id)
+    }
+
+    pub fn state(&self) -> State {
+        self.story().row.state
+    }
+
+    /// Changes whenever the row does.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Ends once the prediction has ended and the database knows it.
+    pub async fn ended(&self) {
+        let mut changes = self.watch();
+        while !self.state().is_terminal() {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    pub fn cancel(&self) {
+        self.cancel.cancel();
+    }
+
+    pub const fn cancelled(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    fn story(&self) -> MutexGuard<'_, Story> {
+        self.story.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All of them, by id. Ids sort by time, so the order of the map is the order of arrival.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LiveSet(Arc<Mutex<HashMap<PredictionId, Arc<Live>>>>);
+
+impl LiveSet {
+    pub fn enter(&self, row: PredictionRow) -> Arc<Live> {
+        let live = Arc::new(Live::new(row));
+        self.lock().insert(live.id, live.clone());
+        live
+    }
+
+    pub fn find(&self, id: PredictionId) -> Option<Arc<Live>> {
+        self.lock().get(&id).cloned()
+    }
+
+    /// The database has it all now. Whoever still watches holds the prediction by its own reference, and a later attempt stays.
+    pub fn leave(&self, live: &Arc<Live>) {
+        let mut lives = self.lock();
+        if lives.get(&live.id).is_some_and(|current| Arc::ptr_eq(current, live)) {
+            lives.remove(&live.id);
+        }
+    }
+
+    /// How many predictions of the same version came earlier and wait as well.
+    pub fn ahead_of(&self, id: PredictionId, version: VersionId) -> u32 {
+        let waiting = |live: &Live| live.version == version && live.id < id && !live.state().is_terminal() && live.state() != State::Running;
+        let ahead = self.lock().values().filter(|live| waiting(live)).count();
+        u32::try_from(ahead).unwrap_or(u32::MAX)
+    }
+
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PredictionId, Arc<Live>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

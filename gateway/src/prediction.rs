@@ -1,0 +1,66 @@
+//! The road of one prediction, a step a file. The types let only this order compile.
+
+pub(crate) mod resolve;
+pub(crate) mod prepare;
+pub(crate) mod admit;
+mod place;
+mod dispatch;
+mod relay;
+pub(crate) mod finish;
+
+pub(crate) mod files;
+mod hooked;
+pub(crate) mod refusal;
+pub(crate) mod takeover;
+
+use std::sync::Arc;
+
+use registry::Caller;
+
+use crate::Gateway;
+use crate::live::Live;
+
+pub(crate) use admit::{Admission, Admitted};
+pub(crate) use finish::Ended;
+pub(crate) use refusal::Refusal;
+pub(crate) use resolve::Asked;
+
+/// Accepts a prediction and sets it on its way. What it returns is on disk.
+pub(crate) async fn create(gateway: &Gateway, caller: Caller, asked: Asked) -> Result<Admission<Arc<Live>>, Refusal> {
+    let resolved = resolve::resolve(gateway, caller, asked).await?;
+    let prepared = prepare::prepare(gateway, resolved).await?;
+    let admission = admit::admit(gateway, prepared).await?;
+    Ok(admission.map(|admitted| start(gateway, admitted)))
+}
+
+/// Drives an admitted prediction in a task of its own: a client that leaves strands nothing.
+pub(crate) fn start(gateway: &Gateway, admitted: Admitted) -> Arc<Live> {
+    let live = admitted.live.clone();
+    let gateway = gateway.clone();
+    gateway.clone().tasks().spawn(async move {
+        if let Some(ended) = drive(&gateway, &admitted).await {
+            finish::finish(&gateway, &admitted, ended).await;
+        }
+        gateway.live().leave(&admitted.live);
+    });
+    live
+}
+
+/// From admission to the end; `None` when this gateway stops first and leaves the prediction to the next one.
+async fn drive(gateway: &Gateway, admitted: &Admitted) -> Option<Ended> {
+    if let Some(output) = &admitted.answer {
+        return Some(Ended::answered(output.clone()));
+    }
+    loop {
+        let placed = match place::place(gateway, admitted).await {
+            Ok(placed) => placed,
+            Err(place::Unplaced::Stopping) => return None,
+            Err(place::Unplaced::Ended(ended)) => return Some(ended),
+        };
+        match dispatch::dispatch(gateway, admitted, &placed) {
+            Ok(line) => return relay::relay(gateway, admitted, &placed, line).await,
+            // Gone since its card was read: place again.
+            Err(_) => gateway.fabric().directory().withdraw(&placed.runner.id),
+        }
+    }
+}

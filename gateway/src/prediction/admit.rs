@@ -1,0 +1,204 @@
+//! Step 5: one transaction makes the prediction real: its row, the hold on the caller's credit, the idempotency key, this gateway's lease.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use billing::{Hold, InsufficientCredit, RunLimit};
+use futures::future::BoxFuture;
+use protocol::prediction::State;
+use protocol::{Credits, PredictionId};
+use registry::Catalogued;
+use serde_json::{Map, Value};
+use store::{StoreError, Tx};
+
+use crate::Gateway;
+use crate::db::idempotency::{self, KeyUse, NewUse};
+use crate::db::prediction::{self, Lease, PredictionRow};
+use crate::live::Live;
+use crate::prediction::Refusal;
+use crate::prediction::prepare::Prepared;
+
+/// Tokens that a call without `max_tokens` is held for.
+const COMPLETION_TOKENS_MAX: u64 = 8_192;
+
+/// A prediction that is on disk and leased to this gateway.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub live: Arc<Live>,
+    pub catalogued: Arc<Catalogued>,
+    /// The SKU it needs.
+    pub hardware: String,
+    /// The output that a `before` hook gave in the model's place.
+    pub answer: Option<Value>,
+}
+
+/// What became of a request to admit.
+#[derive(Debug)]
+pub(crate) enum Admission<T> {
+    New(T),
+    /// The same request came before under the same key.
+    Replayed(PredictionId),
+}
+
+impl<T> Admission<T> {
+    pub fn map<U>(self, with: impl FnOnce(T) -> U) -> Admission<U> {
+        match self {
+            Self::New(new) => Admission::New(with(new)),
+            Self::Replayed(id) => Admission::Replayed(id),
+        }
+    }
+}
+
+/// The hot command: everything that one transaction needs to admit one prediction.
+#[derive(Clone, Debug)]
+pub(crate) struct Admit {
+    row: PredictionRow,
+    key: Option<KeyUse>,
+    lease: Lease,
+}
+
+#[derive(Debug)]
+pub(crate) enum AdmitOutcome {
+    Admitted,
+    Replayed(PredictionId),
+    KeyReused,
+    InsufficientCredit(InsufficientCredit),
+}
+
+pub(super) async fn admit(gateway: &Gateway, prepared: Prepared) -> Result<Admission<Admitted>, Refusal> {
+    let row = new_row(gateway, &prepared);
+    let command = Admit { row: row.clone(), key: prepared.asked.idempotency, lease: gateway.lease() };
+    match gateway.admits().send(command).await? {
+        AdmitOutcome::Admitted => Ok(Admission::New(Admitted {
+            hardware: row.hardware.clone(),
+            live: gateway.live().enter(row),
+            catalogued: prepared.catalogued,
+            answer: prepared.answer,
+        })),
+        AdmitOutcome::Replayed(id) => Ok(Admission::Replayed(id)),
+        AdmitOutcome::KeyReused => Err(Refusal::KeyReused),
+        AdmitOutcome::InsufficientCredit(InsufficientCredit { available, needed }) => {
+            Err(Refusal::InsufficientCredit { available, needed })
+        }
+    }
+}
+
+fn new_row(gateway: &Gateway, prepared: &Prepared) -> PredictionRow {
+    let model = &prepared.catalogued.model;
+    let config = &prepared.catalogued.version.config;
+    let hold = match prepared.answer {
+        Some(_) => Credits::ZERO,
+        None => billing::hold_amount(model.pricing, gateway.rate(&model.hardware), &limit_of(&prepared.model_input, config)),
+    };
+    let replaced = prepared.model_input != prepared.input;
+    PredictionRow {
+        id: PredictionId::new(gateway.clock(), gateway.entropy()),
+        account_id: prepared.caller.account.id.clone(),
+        token_id: prepared.caller.token_id.clone(),
+        model: model.model.clone(),
+        version: prepared.catalogued.version.id,
+        source: prepared.asked.source,
+        input: prepared.input.clone(),
+        model_input: replaced.then(|| prepared.model_input.clone()),
+        pricing: model.pricing,
+        output: Value::Null,
+        logs: String::new(),
+        error: None,
+        code: None,
+        state: State::Leased,
+        metrics: Map::new(),
+        hooks: prepared.hook_runs.clone(),
+        cost: None,
+        cost_lines: Vec::new(),
+        hold,
+        data_removed: false,
+        cancel_requested: false,
+        created_at: gateway.clock().now(),
+        started_at: None,
+        completed_at: None,
+        deadline_at: None,
+        fence: 1,
+        attempt: 1,
+        emitted: false,
+        hardware: model.hardware.clone(),
+        region: gateway.config().region.clone(),
+        runner: None,
+        timings: None,
+        event_log: None,
+    }
+}
+
+/// The most that this call can use: the run limit, and for tokens what its input and `max_tokens` allow.
+fn limit_of(input: &Value, config: &protocol::VersionConfig) -> RunLimit {
+    RunLimit {
+        run_us_max: u64::from(config.limits.run_seconds_max) * 1_000_000,
+        prompt_tokens_max: prompt_tokens_max(input),
+        completion_tokens_max: input["max_tokens"].as_u64().unwrap_or(COMPLETION_TOKENS_MAX),
+        cost_max: None,
+    }
+}
+
+/// The most tokens that an input can become: one a byte, and some for the chat template around it.
+pub(super) fn prompt_tokens_max(input: &Value) -> u64 {
+    const TEMPLATE_TOKENS: u64 = 64;
+    input.to_string().len() as u64 + TEMPLATE_TOKENS
+}
+
+/// Applies what has queued in one transaction: keys first, then holds, then the rows of those who may.
+pub(crate) fn apply<'t>(tx: &'t mut Tx, commands: &'t [Admit]) -> BoxFuture<'t, Result<Vec<AdmitOutcome>, StoreError>> {
+    Box::pin(async move {
+        let mut outcomes = settled_by_key(tx, commands).await?;
+        let open: Vec<usize> = (0..commands.len()).filter(|&at| outcomes[at].is_none()).collect();
+        let holds: Vec<Hold> = open.iter().map(|&at| hold_of(&commands[at].row)).collect();
+        let held = billing::hold_all(tx, &holds).await?;
+        for (&at, held) in open.iter().zip(held) {
+            outcomes[at] = Some(match held {
+                Ok(()) => AdmitOutcome::Admitted,
+                Err(short) => AdmitOutcome::InsufficientCredit(short),
+            });
+        }
+        let admitted: Vec<&Admit> = commands
+            .iter()
+            .zip(&outcomes)
+            .filter(|(_, outcome)| matches!(outcome, Some(AdmitOutcome::Admitted)))
+            .map(|(command, _)| command)
+            .collect();
+        if let Some(first) = admitted.first() {
+            prediction::insert_all(tx, &admitted.iter().map(|command| &command.row).collect::<Vec<_>>(), &first.lease).await?;
+            let uses: Vec<NewUse<'_>> = admitted
+                .iter()
+                .filter_map(|command| {
+                    let key = command.key.as_ref()?;
+                    Some(NewUse { key, prediction_id: command.row.id.to_string(), created_at: command.row.created_at.micros() })
+                })
+                .collect();
+            if !uses.is_empty() {
+                idempotency::insert_all(tx, &uses).await?;
+            }
+        }
+        Ok(outcomes.into_iter().map(|outcome| outcome.expect("every command was settled by its key or by its hold")).collect())
+    })
+}
+
+/// The outcomes of commands whose key is taken: by an earlier prediction, or by an earlier command of the same batch.
+async fn settled_by_key(tx: &mut Tx, commands: &[Admit]) -> Result<Vec<Option<AdmitOutcome>>, StoreError> {
+    let keys: Vec<&KeyUse> = commands.iter().filter_map(|command| command.key.as_ref()).collect();
+    let earlier = if keys.is_empty() { HashMap::new() } else { idempotency::find_all(tx, &keys).await? };
+    let mut first_in_batch = HashSet::new();
+    let settle = |command: &Admit| -> Option<AdmitOutcome> {
+        let key = command.key.as_ref()?;
+        let named = (key.account_id.clone(), key.key.clone());
+        match earlier.get(&named) {
+            Some(earlier) if earlier.body_hash == key.body_hash => earlier.prediction_id.parse().ok().map(AdmitOutcome::Replayed),
+            Some(_) => Some(AdmitOutcome::KeyReused),
+            // Two at once under one key: the later is told to ask again, and then finds the earlier.
+            None if !first_in_batch.insert(named) => Some(AdmitOutcome::KeyReused),
+            None => None,
+        }
+    };
+    Ok(commands.iter().map(settle).collect())
+}
+
+fn hold_of(row: &PredictionRow) -> Hold {
+    Hold { prediction: row.id, account: row.account_id.clone(), amount: row.hold, at: row.created_at }
+}

@@ -1,0 +1,206 @@
+//! The one place where errors become answers: `application/problem+json`. What the caller may know goes into `detail`, the rest to the log.
+
+use axum::response::{IntoResponse, Response};
+use billing::LedgerError;
+use http::{HeaderValue, StatusCode, header};
+use protocol::Problem;
+use protocol::problem::MEDIA_TYPE;
+use registry::{BlobError, PublishError, RegistryError, UploadError};
+use store::StoreError;
+
+use crate::prediction::Refusal;
+
+/// A problem on its way out.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused(pub Problem);
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let Self(problem) = self;
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = problem.retry_after;
+        let mut response = (status, axum::Json(problem)).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl Refused {
+    pub fn unauthenticated() -> Self {
+        Problem::new(401, "Unauthenticated", "You did not pass a valid authentication token").into()
+    }
+
+    pub fn forbidden(scope: &str) -> Self {
+        Problem::new(403, "Forbidden", format!("This token lacks the scope `{scope}`; make one that has it")).into()
+    }
+
+    /// An unknown thing and somebody else's private thing read the same.
+    pub fn not_found(what: &str) -> Self {
+        Problem::new(404, "Not found", format!("The requested {what} could not be found")).into()
+    }
+
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Problem::new(400, "Bad request", detail).into()
+    }
+
+    pub fn invalid(field: protocol::problem::InvalidField) -> Self {
+        Problem::invalid("Input validation failed", vec![field]).into()
+    }
+}
+
+/// What a caller is told of a failure of ours; the cause is in the log.
+fn internal(error: &(dyn std::error::Error + 'static)) -> Problem {
+    let mut cause = String::new();
+    let mut source = error.source();
+    while let Some(error) = source {
+        cause.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    tracing::error!(%error, cause, "a request failed on our side");
+    Problem::new(500, "Internal error", "Something failed on our side; nothing was charged. Try again, and tell the operator if it stays")
+}
+
+fn unavailable(detail: &str) -> Problem {
+    Problem { retry_after: Some(1), ..Problem::new(503, "Unavailable", detail) }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self(match error {
+            StoreError::Closed => unavailable("The server is stopping; try again in a moment"),
+            other => internal(&other),
+        })
+    }
+}
+
+impl From<LedgerError> for Refused {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Store(error) => error.into(),
+            other => Problem::new(422, "Not possible", other.to_string()).into(),
+        }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self(match refusal {
+            Refusal::UnknownVersion => Problem::new(
+                422,
+                "Invalid version or not permitted",
+                "The specified version does not exist (or perhaps you don't have permission to use it?)",
+            ),
+            Refusal::InvalidInput(fields) => Problem::invalid("Input validation failed", fields),
+            Refusal::HookRefused { code, message, .. } => Problem::new(403, "Refused", format!("{message} ({code})")),
+            Refusal::HookFailed { hook, source } => {
+                let detail = format!("The model's own hook `{hook}` failed: {source}. Nothing was charged; its publisher can mend it");
+                Problem::new(502, "Hook failed", detail)
+            }
+            Refusal::HookBusy => unavailable("Every sandbox for hooks is in use; try again"),
+            unavailable @ Refusal::HookUnavailable { .. } => internal(&unavailable),
+            Refusal::InsufficientCredit { available, needed } => Problem::new(
+                402,
+                "Insufficient credit",
+                format!(
+                    "You have insufficient credit to run this model: the run may cost up to ${needed}, and ${available} is available. \
+                     Ask the operator for credit (`feira credit grant ACCOUNT AMOUNT`), then try again"
+                ),
+            ),
+            Refusal::KeyReused => Problem::new(
+                409,
+                "Idempotency key reused",
+                "This Idempotency-Key is in use by another request; send the same body, or a new key",
+            ),
+            Refusal::Draining => unavailable("The server is stopping; try again in a moment"),
+            Refusal::Registry(error) => return error.into(),
+            Refusal::Store(error) => return error.into(),
+        })
+    }
+}
+
+impl From<BlobError> for Refused {
+    fn from(error: BlobError) -> Self {
+        Self(match error {
+            BlobError::TooLarge { bytes_max } => too_large(bytes_max),
+            BlobError::WrongDigest { .. } => Problem::new(422, "Wrong digest", error.to_string()),
+            BlobError::Body(_) => Problem::new(400, "Incomplete", "The body ended before it was whole; send it again"),
+            other => internal(&other),
+        })
+    }
+}
+
+fn too_large(bytes_max: u64) -> Problem {
+    Problem::new(413, "Too large", format!("Files must be less than {}MB in size", bytes_max / 1_048_576))
+}
+
+impl From<UploadError> for Refused {
+    fn from(error: UploadError) -> Self {
+        let detail = error.to_string();
+        Self(match error {
+            UploadError::Unknown => return Self::not_found("upload"),
+            UploadError::WrongOffset { .. } | UploadError::Busy => Problem::new(409, "Conflict", detail),
+            UploadError::TooLarge { bytes_max } => too_large(bytes_max),
+            UploadError::TooLong { .. } | UploadError::Incomplete { .. } | UploadError::WrongDigest { .. } => {
+                Problem::new(422, "Wrong bytes", detail)
+            }
+            UploadError::TooMany { .. } => Problem { retry_after: Some(60), ..Problem::new(429, "Too many uploads", detail) },
+            UploadError::Blob(error) => return error.into(),
+            other => internal(&other),
+        })
+    }
+}
+
+impl From<RegistryError> for Refused {
+    fn from(error: RegistryError) -> Self {
+        let detail = error.to_string();
+        Self(match error {
+            RegistryError::BadName(_) | RegistryError::BadField { .. } => Problem::new(422, "Invalid", detail),
+            RegistryError::NameTaken { .. } | RegistryError::ModelTaken { .. } | RegistryError::ModelInUse => {
+                Problem::new(409, "Conflict", detail)
+            }
+            RegistryError::ModelUnknown => return Self::not_found("model"),
+            RegistryError::NotOwner => Problem::new(403, "Forbidden", detail),
+            RegistryError::TooManyModels { .. } | RegistryError::TooManyTokens { .. } => Problem::new(422, "Limit reached", detail),
+            RegistryError::BadCursor => Problem::new(400, "Bad cursor", "The cursor is not one of ours; start at the first page"),
+            RegistryError::Store(error) => return error.into(),
+            RegistryError::Blob(error) => return error.into(),
+            other @ (RegistryError::Corrupt { .. } | RegistryError::CompilerNotStarted(_)) => internal(&other),
+        })
+    }
+}
+
+impl From<PublishError> for Refused {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::ModelUnknown => Self::not_found("model"),
+            PublishError::Registry(error) => error.into(),
+            PublishError::NotOwner => Problem::new(403, "Forbidden", "Only the model's owner publishes versions of it").into(),
+            other => Problem::new(422, "Version refused", other.to_string()).into(),
+        }
+    }
+}
+
+/// Answers a route that does not exist.
+pub(crate) async fn unknown_route() -> Refused {
+    Problem::new(404, "Not found", "There is no such route; /openapi.json lists those there are").into()
+}
+
+/// Answers a method that a route does not have; axum adds `Allow`.
+pub(crate) async fn wrong_method() -> Refused {
+    Problem::new(405, "Method not allowed", "This route has other methods; the Allow header names them").into()
+}
+
+/// Answers a panic: a bug of ours, told like any other failure of ours.
+pub(crate) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    tracing::error!("a route panicked");
+    Refused(Problem::new(500, "Internal error", "Something failed on our side; nothing was charged")).into_response()
+}

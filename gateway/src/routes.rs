@@ -1,0 +1,133 @@
+//! The API's table of contents: every route, one file a noun.
+
+mod account;
+mod accounts;
+mod blobs;
+mod catalogue;
+mod downloads;
+mod files;
+mod models;
+mod operations;
+mod predictions;
+mod prices;
+mod publish;
+mod runner;
+mod streams;
+mod versions;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
+use http::{Request, Uri};
+use tower::ServiceExt as _;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Gateway;
+use crate::problem::{panicked, unknown_route, wrong_method};
+
+/// First segments of API paths that are also served without `/v1`, for clients whose base address lacks it. No page has these names.
+const ROOT_NAMES: [&str; 11] = [
+    "account", "collections", "deployments", "files", "hardware", "models", "predictions", "prices", "search", "trainings", "webhooks",
+];
+
+/// The public API below `/v1`, with its contract.
+pub(crate) fn v1() -> OpenApiRouter<Gateway> {
+    OpenApiRouter::with_openapi(crate::openapi::contract()).nest(
+        "/v1",
+        OpenApiRouter::new()
+            .routes(routes!(account::get_account))
+            .routes(routes!(account::get_balance))
+            .routes(routes!(account::create_session))
+            .routes(routes!(account::list_tokens, account::create_token))
+            .routes(routes!(account::revoke_token))
+            .routes(routes!(accounts::create_account))
+            .routes(routes!(accounts::grant_credit))
+            .routes(routes!(prices::list_hardware))
+            .routes(routes!(prices::list_prices))
+            .routes(routes!(catalogue::search))
+            .routes(routes!(models::list_models, models::create_model))
+            .routes(routes!(models::get_model, models::patch_model, models::delete_model))
+            .routes(routes!(models::get_readme))
+            .routes(routes!(models::list_examples))
+            .routes(routes!(versions::list_versions, publish::create_version))
+            .routes(routes!(versions::get_version, versions::delete_version))
+            .routes(routes!(predictions::create_for_model))
+            .routes(routes!(predictions::list_predictions, predictions::create_prediction))
+            .routes(routes!(predictions::get_prediction))
+            .routes(routes!(predictions::cancel_prediction))
+            .routes(routes!(streams::stream))
+            .routes(routes!(files::list_files, files::create_file))
+            .routes(routes!(files::get_file, files::delete_file))
+            .routes(routes!(downloads::download))
+            .routes(routes!(downloads::download_named))
+            .routes(routes!(blobs::head_blob, blobs::put_blob))
+            .routes(routes!(blobs::begin_upload))
+            .routes(routes!(blobs::get_upload, blobs::append_upload, blobs::finish_upload))
+            .routes(routes!(operations::list_runners)),
+    )
+}
+
+/// All that the gateway answers. What is not the API's goes to `pages`, if there are any.
+pub fn router(gateway: Gateway, pages: Option<Router>) -> Router {
+    let (v1, openapi) = v1().split_for_parts();
+    let openapi = openapi.to_json().expect("the contract is plain data");
+    let api = v1
+        .merge(runner::routes())
+        .route("/livez", get(operations::livez))
+        .route("/readyz", get(operations::readyz))
+        .route("/metrics", get(operations::metrics))
+        .route("/openapi.json", get(async move || ([(http::header::CONTENT_TYPE, "application/json")], openapi)))
+        .route("/v1/{*rest}", axum::routing::any(unknown_route))
+        .method_not_allowed_fallback(wrong_method)
+        // Bodies have their own limits: JSON in `body.rs`, files and blobs where they are stored.
+        .layer(DefaultBodyLimit::disable())
+        .layer(CatchPanicLayer::custom(panicked))
+        .with_state(gateway);
+    let api = match pages {
+        Some(pages) => api.fallback_service(pages),
+        None => api.fallback(unknown_route),
+    };
+    // Before routing: the same operation under the wrong guesses that released clients make.
+    Router::new().fallback_service(tower::util::MapRequest::new(api.into_service(), to_v1)).layer(DefaultBodyLimit::disable())
+}
+
+/// `/v1/v1/…` and `/predictions/…` mean `/v1/…`.
+fn to_v1<B>(mut request: Request<B>) -> Request<B> {
+    let path_and_query = request.uri().path_and_query().map_or("/", |pq| pq.as_str());
+    let first = |path: &str| path.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default().to_owned();
+    let rewritten = match path_and_query.strip_prefix("/v1") {
+        Some(rest) if rest.starts_with("/v1/") => Some(rest.to_owned()),
+        _ if ROOT_NAMES.contains(&first(path_and_query).as_str()) => Some(format!("/v1{path_and_query}")),
+        _ => None,
+    };
+    if let Some(uri) = rewritten.and_then(|path| path.parse::<Uri>().ok()) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+/// The public API as a service of its own: what pages call instead of the network.
+pub fn api_service(gateway: Gateway) -> tower::util::BoxCloneSyncService<Request<axum::body::Body>, axum::response::Response, std::convert::Infallible> {
+    tower::util::BoxCloneSyncService::new(router(gateway, None).into_service().map_err(|never| match never {}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(path: &str) -> String {
+        to_v1(Request::get(path).body(()).unwrap()).uri().to_string()
+    }
+
+    #[test]
+    fn every_wrong_guess_of_the_base_address_is_understood() {
+        assert_eq!(rewritten("/v1/hardware"), "/v1/hardware");
+        assert_eq!(rewritten("/v1/v1/hardware?x=1"), "/v1/hardware?x=1");
+        assert_eq!(rewritten("/hardware"), "/v1/hardware");
+        assert_eq!(rewritten("/predictions/abc/cancel"), "/v1/predictions/abc/cancel");
+        assert_eq!(rewritten("/feira/hello-world"), "/feira/hello-world");
+        assert_eq!(rewritten("/explore"), "/explore");
+    }
+}

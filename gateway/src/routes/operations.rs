@@ -1,0 +1,62 @@
+//! What operators look at: whether the process lives, whether it takes work, and its runners.
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use protocol::Problem;
+use protocol::wire::RunnerCard;
+use registry::Scope;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::Gateway;
+use crate::auth::Authenticated;
+use crate::problem::Refused;
+
+pub(super) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+pub(super) async fn readyz(State(gateway): State<Gateway>) -> (StatusCode, &'static str) {
+    if gateway.is_ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "stopping\n") }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Runners {
+    /// Each with its hardware and how every version stands on it.
+    #[schema(value_type = Vec<Object>)]
+    runners: Vec<RunnerCard>,
+}
+
+/// List the runners. Operators only.
+#[utoipa::path(get, path = "/runners", tag = "operation",
+    responses((status = 200, body = Runners), (status = 401, body = Problem), (status = 403, body = Problem)))]
+pub(super) async fn list_runners(State(gateway): State<Gateway>, caller: Authenticated) -> Result<Json<Runners>, Refused> {
+    caller.require(Scope::Operator)?;
+    let cards = gateway.fabric().directory().cards();
+    Ok(Json(Runners { runners: cards.iter().map(|card| (**card).clone()).collect() }))
+}
+
+/// Gauges in the Prometheus text format.
+pub(super) async fn metrics(State(gateway): State<Gateway>) -> String {
+    let cards = gateway.fabric().directory().cards();
+    let versions = || cards.iter().flat_map(|card| card.versions.iter());
+    let sum = |of: fn(&protocol::wire::VersionCard) -> u32| versions().map(|version| u64::from(of(version))).sum::<u64>();
+    let lines: [(&str, &str, u64); 6] = [
+        ("feira_predictions_live", "Predictions that this gateway drives", gateway.live().len() as u64),
+        ("feira_instances{state=\"warm\"}", "Instances by state", sum(|version| version.instances_warm)),
+        ("feira_instances{state=\"starting\"}", "", sum(|version| version.instances_starting)),
+        ("feira_slots{state=\"idle\"}", "Slots of warm instances by state", sum(|version| version.slots_idle)),
+        ("feira_slots{state=\"busy\"}", "", sum(|version| version.slots_busy)),
+        ("feira_queue_depth", "Predictions that wait in runners' queues", sum(|version| version.queued)),
+    ];
+    let mut text = format!("# HELP feira_build_info The running build\n# TYPE feira_build_info gauge\nfeira_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"));
+    for (series, help, value) in lines {
+        if !help.is_empty() {
+            let name = series.split('{').next().unwrap_or(series);
+            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
+        }
+        text.push_str(&format!("{series} {value}\n"));
+    }
+    text
+}

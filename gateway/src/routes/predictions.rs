@@ -1,0 +1,387 @@
+//! Predictions over HTTP: create by each form of reference, get, list, cancel. Decides nothing; the road does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use protocol::api::Page;
+use protocol::prediction::{Prediction, Status};
+use protocol::problem::InvalidField;
+use protocol::{Digest, ModelRef, PredictionId, Problem, Reference, Timestamp, VersionId};
+use registry::{Caller, Scope};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::Gateway;
+use crate::auth::Authenticated;
+use crate::body::JsonObject;
+use crate::db::idempotency::KeyUse;
+use crate::db::prediction::{self, Listing, PredictionRow, Source};
+use crate::live::Live;
+use crate::origin::Origin;
+use crate::prediction::{Admission, Asked, create};
+use crate::problem::Refused;
+use crate::render;
+
+/// Predictions on one page, as at Replicate.
+const PAGE: usize = 100;
+/// The longest that a caller may ask to wait: some clients give up at 60 s, and then ask again.
+const WAIT_MAX: Duration = Duration::from_secs(58);
+/// A cancel is answered once it has taken effect, or after this.
+const CANCEL_ANSWERED_WITHIN: Duration = Duration::from_millis(2_500);
+/// Keys of one request body; more are a mistake.
+const ENVELOPE: [&str; 6] = ["version", "input", "webhook", "webhook_events_filter", "webhook_completed", "stream"];
+
+/// Run a version.
+///
+/// `version` is `owner/name`, `owner/name:id` or `id`. With `Prefer: wait` the answer waits for the end, at most 58 seconds.
+#[utoipa::path(post, path = "/predictions", tag = "predictions", request_body = Object,
+    params(("Prefer" = Option<String>, Header, description = "`wait` or `wait=N`, N seconds"),
+           ("Idempotency-Key" = Option<String>, Header, description = "The same key and body run once")),
+    responses((status = 201, body = Prediction), (status = 400, body = Problem), (status = 401, body = Problem), (status = 402, body = Problem),
+              (status = 403, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem),
+              (status = 502, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn create_prediction(
+    State(gateway): State<Gateway>,
+    caller: Authenticated,
+    origin: Origin,
+    headers: HeaderMap,
+    body: JsonObject,
+) -> Result<Response, Refused> {
+    let caller = caller.require(Scope::PredictionsWrite)?;
+    let envelope = read_envelope(body.fields)?;
+    let version = envelope.version.ok_or_else(|| Refused::invalid(InvalidField::new("required", "", "version is required")))?;
+    let reference = version.parse().map_err(|_| unknown_version())?;
+    answer(gateway, caller, origin, &headers, reference, envelope.input, &body.raw).await
+}
+
+/// Run a model's latest version.
+#[utoipa::path(post, path = "/models/{owner}/{name}/predictions", tag = "predictions", request_body = Object,
+    params(("owner" = String, Path), ("name" = String, Path)),
+    responses((status = 201, body = Prediction), (status = 400, body = Problem), (status = 401, body = Problem), (status = 402, body = Problem),
+              (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem),
+              (status = 422, body = Problem), (status = 502, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn create_for_model(
+    State(gateway): State<Gateway>,
+    caller: Authenticated,
+    origin: Origin,
+    Path((owner, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: JsonObject,
+) -> Result<Response, Refused> {
+    let caller = caller.require(Scope::PredictionsWrite)?;
+    let model = ModelRef::new(&owner, &name).map_err(|_| Refused::not_found("model"))?;
+    let found = gateway.registry().find_model(&model, &caller.account.id).await?;
+    found.ok_or_else(|| Refused::not_found("model"))?;
+    let envelope = read_envelope(body.fields)?;
+    let reference = match envelope.version {
+        Some(id) => Reference::Exact(model, id.parse::<VersionId>().map_err(|_| unknown_version())?),
+        None => Reference::Latest(model),
+    };
+    answer(gateway, caller, origin, &headers, reference, envelope.input, &body.raw).await
+}
+
+/// Get a prediction.
+#[utoipa::path(get, path = "/predictions/{id}", tag = "predictions", params(("id" = String, Path)),
+    responses((status = 200, body = Prediction), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn get_prediction(
+    State(gateway): State<Gateway>,
+    caller: Authenticated,
+    origin: Origin,
+    Path(id): Path<String>,
+) -> Result<Response, Refused> {
+    let caller = caller.require(Scope::PredictionsRead)?;
+    let row = require_row(&gateway, &caller, &id).await?;
+    Ok(with_timing(StatusCode::OK, render::prediction(&gateway, &origin, row)))
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+pub(super) struct ListQuery {
+    cursor: Option<String>,
+    /// Inclusive, RFC 3339.
+    created_after: Option<String>,
+    /// Exclusive, RFC 3339.
+    created_before: Option<String>,
+    /// `web`: only runs of the playground.
+    source: Option<String>,
+}
+
+/// List your predictions, newest first.
+#[utoipa::path(get, path = "/predictions", tag = "predictions", params(ListQuery),
+    responses((status = 200, body = Page<Prediction>), (status = 400, body = Problem), (status = 401, body = Problem)))]
+pub(super) async fn list_predictions(
+    State(gateway): State<Gateway>,
+    caller: Authenticated,
+    origin: Origin,
+    Query(query): Query<ListQuery>,
+) -> Result<axum::Json<Page<Prediction>>, Refused> {
+    let caller = caller.require(Scope::PredictionsRead)?;
+    let moment = |name: &str, text: &Option<String>| match text {
+        None => Ok(None),
+        Some(text) => Timestamp::parse(text).map(Some).ok_or_else(|| Refused::bad_request(format!("{name} must be an RFC 3339 date and time"))),
+    };
+    let listing = Listing {
+        account_id: caller.account.id.clone(),
+        created_after: moment("created_after", &query.created_after)?,
+        created_before: moment("created_before", &query.created_before)?,
+        source: match query.source.as_deref() {
+            None => None,
+            Some("web") => Some(Source::Web),
+            Some("api") => Some(Source::Api),
+            Some(_) => return Err(Refused::bad_request("source must be `web` or `api`")),
+        },
+        after: query.cursor.as_deref().map(read_cursor).transpose()?,
+        most: PAGE as i64 + 1,
+    };
+    let mut rows = gateway.db().read(move |tx| Box::pin(async move { prediction::list(tx, &listing).await })).await?;
+    let more = rows.len() > PAGE;
+    rows.truncate(PAGE);
+    let next = rows.last().filter(|_| more).map(|last| {
+        let mut address = origin.url(&format!("/v1/predictions?cursor={}", write_cursor(last)));
+        for (name, value) in [("created_after", &query.created_after), ("created_before", &query.created_before), ("source", &query.source)] {
+            if let Some(value) = value {
+                address.push_str(&format!("&{name}={}", url::form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>()));
+            }
+        }
+        address
+    });
+    let results = rows.into_iter().map(|row| render::prediction(&gateway, &origin, current(&gateway, row))).collect();
+    Ok(axum::Json(Page { next, previous: None, results }))
+}
+
+/// Cancel a prediction. One that has ended stays as it is.
+#[utoipa::path(post, path = "/predictions/{id}/cancel", tag = "predictions", params(("id" = String, Path)),
+    responses((status = 200, body = Prediction), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn cancel_prediction(
+    State(gateway): State<Gateway>,
+    caller: Authenticated,
+    origin: Origin,
+    Path(id): Path<String>,
+) -> Result<Response, Refused> {
+    let caller = caller.require(Scope::PredictionsWrite)?;
+    let row = require_row(&gateway, &caller, &id).await?;
+    let row = match gateway.live().find(row.id) {
+        Some(live) => {
+            live.cancel();
+            let _ = tokio::time::timeout(CANCEL_ANSWERED_WITHIN, live.ended()).await;
+            live.row()
+        }
+        None if row.state.is_terminal() => row,
+        None => {
+            let (id, now) = (row.id, gateway.clock().now());
+            gateway.db().write(move |tx| Box::pin(prediction::request_cancel(tx, id, now))).await?;
+            row
+        }
+    };
+    Ok(with_timing(StatusCode::OK, render::prediction(&gateway, &origin, row)))
+}
+
+struct Envelope {
+    version: Option<String>,
+    input: Value,
+}
+
+fn read_envelope(mut fields: Map<String, Value>) -> Result<Envelope, Refused> {
+    let unknown: Vec<InvalidField> = fields
+        .keys()
+        .filter(|key| !ENVELOPE.contains(&key.as_str()))
+        .map(|key| InvalidField::new("additional_property_not_allowed", "", format!("Additional property {key} is not allowed")))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(Problem::invalid("Input validation failed", unknown).into());
+    }
+    let version = match fields.remove("version") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(version)) => Some(version),
+        Some(_) => return Err(Refused::invalid(InvalidField::new("invalid_type", "version", "version must be a string"))),
+    };
+    let input = fields.remove("input").ok_or_else(|| Refused::invalid(InvalidField::new("required", "", "input is required")))?;
+    Ok(Envelope { version, input })
+}
+
+fn unknown_version() -> Refused {
+    crate::prediction::Refusal::UnknownVersion.into()
+}
+
+async fn answer(
+    gateway: Gateway,
+    caller: Caller,
+    origin: Origin,
+    headers: &HeaderMap,
+    reference: Reference,
+    input: Value,
+    raw: &Bytes,
+) -> Result<Response, Refused> {
+    let asked = Asked {
+        idempotency: idempotency_key(headers, &caller, &reference, raw),
+        source: if text(headers, "feira-source") == Some("web") { Source::Web } else { Source::Api },
+        reference,
+        input,
+        origin: origin.clone(),
+    };
+    let wait = Wait::asked_by(headers);
+    let admission = create(&gateway, caller.clone(), asked).await?;
+    let (row, live) = match admission {
+        Admission::New(live) => (live.row(), Some(live)),
+        Admission::Replayed(id) => (require_row(&gateway, &caller, &id.to_string()).await?, gateway.live().find(id)),
+    };
+    let shown = match (&wait, live) {
+        (Some(wait), Some(live)) => wait.for_end_of(&gateway, &origin, &live).await,
+        _ => render::prediction(&gateway, &origin, row),
+    };
+    let location = shown.urls.get.clone();
+    let mut response = with_timing(StatusCode::CREATED, shown);
+    insert(&mut response, http::header::LOCATION, &location);
+    if let Some(wait) = wait {
+        insert(&mut response, HeaderName::from_static("preference-applied"), &wait.applied);
+    }
+    Ok(response)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn idempotency_key(headers: &HeaderMap, caller: &Caller, reference: &Reference, raw: &Bytes) -> Option<KeyUse> {
+    let key = text(headers, "idempotency-key")?;
+    let body_hash = Digest::of(&[format!("{reference:?}\n").as_bytes(), raw].concat()).hex();
+    Some(KeyUse { account_id: caller.account.id.clone(), key: key.to_owned(), body_hash })
+}
+
+/// How long a caller prefers to wait.
+struct Wait {
+    at_most: Duration,
+    /// What `Preference-Applied` says.
+    applied: String,
+}
+
+impl Wait {
+    /// Reads `wait` and `wait=N` among the preferences; any N is taken and kept within our limit.
+    fn asked_by(headers: &HeaderMap) -> Option<Self> {
+        headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split([',', ';'])).find_map(|preference| {
+            match preference.trim().split_once('=') {
+                None => (preference.trim() == "wait").then(|| Self { at_most: WAIT_MAX, applied: "wait".to_owned() }),
+                Some(("wait", seconds)) => {
+                    let seconds: f64 = seconds.trim().trim_matches('"').parse().ok().filter(|seconds: &f64| seconds.is_finite())?;
+                    let at_most = Duration::from_secs_f64(seconds.clamp(1.0, WAIT_MAX.as_secs_f64()));
+                    Some(Self { at_most, applied: format!("wait={}", at_most.as_secs()) })
+                }
+                Some(_) => None,
+            }
+        })
+    }
+
+    /// The prediction at its end, or as one that still starts: released clients take any other status for finished.
+    async fn for_end_of(&self, gateway: &Gateway, origin: &Origin, live: &Arc<Live>) -> Prediction {
+        let in_time = tokio::time::timeout(self.at_most, live.ended()).await.is_ok();
+        let mut shown = render::prediction(gateway, origin, live.row());
+        if !in_time && !shown.status.is_terminal() {
+            shown.status = Status::Starting;
+            shown.output = Value::Null;
+        }
+        shown
+    }
+}
+
+/// The caller's own prediction, as it is now.
+async fn require_row(gateway: &Gateway, caller: &Caller, id: &str) -> Result<PredictionRow, Refused> {
+    let not_found = || Refused::not_found("prediction");
+    let id: PredictionId = id.parse().map_err(|_| not_found())?;
+    if let Some(live) = gateway.live().find(id) {
+        return Some(live.row()).filter(|row| row.account_id == caller.account.id).ok_or_else(not_found);
+    }
+    let account_id = caller.account.id.clone();
+    let found = gateway.db().read(move |tx| Box::pin(async move { prediction::find(tx, id, &account_id).await })).await?;
+    found.ok_or_else(not_found)
+}
+
+/// A row that is under way here is newer in memory.
+fn current(gateway: &Gateway, row: PredictionRow) -> PredictionRow {
+    gateway.live().find(row.id).map_or(row, |live| live.row())
+}
+
+fn write_cursor(last: &PredictionRow) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!("{}.{}", last.created_at.micros(), last.id))
+}
+
+fn read_cursor(cursor: &str) -> Result<(Timestamp, PredictionId), Refused> {
+    use base64::Engine as _;
+    let read = || {
+        let text = String::from_utf8(base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+        let (micros, id) = text.split_once('.')?;
+        Some((Timestamp::from_micros(micros.parse().ok()?), id.parse().ok()?))
+    };
+    read().ok_or_else(|| Refused::bad_request("The cursor is not one of ours; start at the first page"))
+}
+
+/// Adds where the time went and where it ran, for tools that look at headers.
+fn with_timing(status: StatusCode, shown: Prediction) -> Response {
+    let timing = shown.timings.filter(|_| shown.status.is_terminal()).map(|timings| {
+        let ms = |us: u64| format!("{}.{:03}", us / 1_000, us % 1_000);
+        let mut parts = vec![format!("queue;dur={}", ms(timings.queue_us))];
+        parts.extend(timings.cold.map(|cold| format!("cold;dur={}", ms(cold.total_us()))));
+        parts.extend(timings.before_us.map(|us| format!("before;dur={}", ms(us))));
+        parts.push(format!("predict;dur={}", ms(timings.predict_us)));
+        parts.extend(timings.after_us.map(|us| format!("after;dur={}", ms(us))));
+        parts.join(", ")
+    });
+    let route = shown.runner.as_ref().map(|runner| {
+        let warm = shown.timings.is_some_and(|timings| timings.cold.is_none());
+        format!("region={}, runner={runner}, {}", shown.region, if warm { "warm" } else { "cold" })
+    });
+    let mut response = (status, axum::Json(shown)).into_response();
+    if let Some(timing) = timing {
+        insert(&mut response, HeaderName::from_static("server-timing"), &timing);
+    }
+    if let Some(route) = route {
+        insert(&mut response, HeaderName::from_static("x-feira-route"), &route);
+    }
+    response
+}
+
+fn insert(response: &mut Response, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waits(prefer: &str) -> Option<(u64, String)> {
+        let mut headers = HeaderMap::new();
+        headers.insert("prefer", prefer.parse().unwrap());
+        Wait::asked_by(&headers).map(|wait| (wait.at_most.as_secs(), wait.applied))
+    }
+
+    #[test]
+    fn any_wish_to_wait_is_taken_and_kept_within_bounds() {
+        assert_eq!(waits("wait"), Some((58, "wait".to_owned())));
+        assert_eq!(waits("wait=5"), Some((5, "wait=5".to_owned())));
+        assert_eq!(waits("respond-async, wait=3"), Some((3, "wait=3".to_owned())));
+        assert_eq!(waits("wait=100000"), Some((58, "wait=58".to_owned())));
+        assert_eq!(waits("wait=0"), Some((1, "wait=1".to_owned())));
+        assert_eq!(waits("wait=soon"), None);
+        assert_eq!(waits("respond-async"), None);
+    }
+
+    #[test]
+    fn a_cursor_reads_back_and_a_foreign_one_is_refused() {
+        let row = crate::db::prediction::tests::row();
+        assert_eq!(read_cursor(&write_cursor(&row)).unwrap(), (row.created_at, row.id));
+        assert!(read_cursor("p=2020").is_err());
+    }
+
+    #[test]
+    fn an_envelope_with_an_unknown_key_is_refused_as_replicate_does() {
+        let fields = |json: Value| json.as_object().unwrap().clone();
+        let Err(Refused(problem)) = read_envelope(fields(serde_json::json!({"input": {}, "model": "a/b"}))) else { panic!("accepted") };
+        assert_eq!(problem.invalid_fields[0].description, "Additional property model is not allowed");
+        assert!(read_envelope(fields(serde_json::json!({"input": {}, "stream": true}))).is_ok());
+    }
+}

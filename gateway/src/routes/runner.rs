@@ -1,0 +1,84 @@
+//! What runners fetch and upload, each with the grant of one assignment: the version's blobs, the input's files, the output's files.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use protocol::Digest;
+use protocol::PredictionId;
+use registry::NewFile;
+use serde_json::Map;
+
+use crate::Gateway;
+use crate::auth::Granted;
+use crate::prediction::files::FILE_SCHEME;
+use crate::problem::Refused;
+use crate::routes::files::{body_stream, file_name};
+
+pub(super) fn routes() -> Router<Gateway> {
+    Router::new()
+        .route("/runner/blobs/{digest}", get(get_blob))
+        .route("/runner/inputs/{id}/{name}", get(get_input))
+        .route("/runner/files/{prediction}/{name}", put(put_output))
+}
+
+/// A blob of the version that the grant is for, and of no other.
+async fn get_blob(State(gateway): State<Gateway>, Granted(grant): Granted, Path(digest): Path<String>) -> Result<Response, Refused> {
+    let not_found = || Refused::not_found("blob");
+    let digest: Digest = digest.parse().map_err(|_| not_found())?;
+    let reference = protocol::Reference::Bare(grant.version);
+    let catalogued = gateway.registry().resolve(&reference, &grant.account).await?.ok_or_else(not_found)?;
+    catalogued.version.files.iter().find(|file| file.digest == digest).ok_or_else(not_found)?;
+    send(&gateway, &digest, "application/octet-stream").await
+}
+
+/// A file of the account that the prediction belongs to.
+async fn get_input(State(gateway): State<Gateway>, Granted(grant): Granted, Path((id, _name)): Path<(String, String)>) -> Result<Response, Refused> {
+    let file = gateway.registry().find_file(&id).await?;
+    let file = file.filter(|file| file.account_id == grant.account).ok_or_else(|| Refused::not_found("file"))?;
+    send(&gateway, &file.digest, &file.content_type).await
+}
+
+async fn send(gateway: &Gateway, digest: &Digest, content_type: &str) -> Result<Response, Refused> {
+    let blob = gateway.registry().blobs().get(digest).await?.ok_or_else(|| Refused::not_found("blob"))?;
+    let mut response = Body::from_stream(blob.bytes).into_response();
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(blob.size));
+    let kind = HeaderValue::from_str(content_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+/// A file that the model made; the answer's `Location` is what stands for it in the output.
+async fn put_output(
+    State(gateway): State<Gateway>,
+    Granted(grant): Granted,
+    Path((prediction, name)): Path<(PredictionId, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    let not_found = || Refused::not_found("prediction");
+    let live = gateway.live().find(prediction).filter(|_| grant.prediction == prediction).ok_or_else(not_found)?;
+    if live.row().attempt != grant.attempt {
+        return Err(not_found());
+    }
+    let name = file_name(&name);
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+    let new = NewFile {
+        account_id: grant.account,
+        prediction: Some(prediction),
+        content_type: content_type.unwrap_or_else(|| mime_guess::from_path(&name).first_or_octet_stream().to_string()),
+        name,
+        metadata: Map::new(),
+        bytes_max: gateway.config().file_bytes_max,
+        expires_at: None,
+    };
+    let file = gateway.registry().create_file(new, body_stream(body)).await?;
+    let reference = format!("{}/{}", file.id, file.name);
+    live.note_file(&reference);
+    let mut response = StatusCode::CREATED.into_response();
+    let location = HeaderValue::from_str(&format!("{FILE_SCHEME}{reference}")).expect("ids and file names are plain ASCII");
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
+}

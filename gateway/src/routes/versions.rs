@@ -1,0 +1,82 @@
+//! A model's versions: list, get, delete.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use http::StatusCode;
+use protocol::api::{Page, Version};
+use protocol::{ModelRef, Problem, VersionId};
+use registry::{Scope, VersionRow};
+use serde::Deserialize;
+
+use crate::Gateway;
+use crate::auth::{Authenticated, Viewer};
+use crate::origin::Origin;
+use crate::problem::Refused;
+use crate::routes::models::require_model;
+
+pub(super) fn shown(version: &VersionRow) -> Version {
+    Version {
+        id: version.id.to_string(),
+        created_at: version.created_at,
+        cog_version: version.config.cog_version.clone(),
+        openapi_schema: version.config.openapi_schema.clone(),
+    }
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+pub(super) struct ListQuery {
+    cursor: Option<String>,
+}
+
+/// List a model's versions, newest first.
+#[utoipa::path(get, path = "/models/{owner}/{name}/versions", tag = "versions", params(("owner" = String, Path), ("name" = String, Path), ListQuery),
+    responses((status = 200, body = Page<Version>), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn list_versions(
+    State(gateway): State<Gateway>,
+    viewer: Viewer,
+    origin: Origin,
+    Path(path): Path<(String, String)>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<Version>>, Refused> {
+    let model = require_model(&gateway, &viewer, &path).await?;
+    let page = gateway.registry().list_versions(&model, query.cursor.as_deref()).await?;
+    let address = |cursor: String| origin.url(&format!("/v1/models/{}/versions?cursor={cursor}", model.model));
+    let results = page.rows.into_iter().map(|row| Version {
+        id: row.id.to_string(),
+        created_at: row.created_at,
+        cog_version: row.cog_version,
+        openapi_schema: row.openapi_schema,
+    });
+    Ok(Json(Page { next: page.next.map(address), previous: page.previous.map(address), results: results.collect() }))
+}
+
+/// Get a version.
+#[utoipa::path(get, path = "/models/{owner}/{name}/versions/{id}", tag = "versions",
+    params(("owner" = String, Path), ("name" = String, Path), ("id" = String, Path)),
+    responses((status = 200, body = Version), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn get_version(
+    State(gateway): State<Gateway>,
+    viewer: Viewer,
+    Path((owner, name, id)): Path<(String, String, String)>,
+) -> Result<Json<Version>, Refused> {
+    let model = require_model(&gateway, &viewer, &(owner, name)).await?;
+    let id: VersionId = id.parse().map_err(|_| Refused::not_found("version"))?;
+    let version = gateway.registry().find_version(&model, &id).await?.ok_or_else(|| Refused::not_found("version"))?;
+    Ok(Json(shown(&version)))
+}
+
+/// Delete a version. Its id is never used again.
+#[utoipa::path(delete, path = "/models/{owner}/{name}/versions/{id}", tag = "versions",
+    params(("owner" = String, Path), ("name" = String, Path), ("id" = String, Path)),
+    responses((status = 202), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn delete_version(
+    State(gateway): State<Gateway>,
+    caller: Authenticated,
+    Path((owner, name, id)): Path<(String, String, String)>,
+) -> Result<StatusCode, Refused> {
+    let caller = caller.require(Scope::ModelsWrite)?;
+    let model = ModelRef::new(&owner, &name).map_err(|_| Refused::not_found("model"))?;
+    let id: VersionId = id.parse().map_err(|_| Refused::not_found("version"))?;
+    let deleted = gateway.registry().delete_version(&caller, &model, &id).await?;
+    if deleted { Ok(StatusCode::ACCEPTED) } else { Err(Refused::not_found("version")) }
+}

@@ -1,0 +1,115 @@
+//! Runs a version in a slot of a GPU or CPU: warm pools, model processes, the cache of weights. Speaks only the wire, and holds no secret of
+//! the platform but the short-lived grants that come with assignments.
+//!
+//! The road inside: the inbox → `pool` (a fair `queue` for each version, a `plan` of what to do next) → `instance` (files, environment,
+//! sandbox, process) → `run` (one prediction in a `slot`) → `model` (Cog or OpenAI) → `backlog` → events on the call.
+
+mod backlog;
+mod card;
+mod environment;
+mod files;
+mod flights;
+mod gpu;
+mod instance;
+mod logs;
+mod model;
+mod outside;
+mod pool;
+mod prints;
+mod queue;
+mod run;
+pub mod sandbox;
+mod schema;
+mod scratch;
+mod sidecar;
+mod slot;
+mod supervise;
+mod weights;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fabric::Fabric;
+use protocol::{Clock, Entropy};
+use tokio_util::sync::CancellationToken;
+
+pub use gpu::{Gpu, inventory, sku};
+pub use sandbox::{IsolationError, IsolationWish, confine_main};
+
+use environment::Environments;
+use instance::start::Site;
+use outside::Outside;
+use pool::Pool;
+use sandbox::Sandbox;
+use weights::Weights;
+
+/// For the platform to accept a connection.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// For the platform to send the next bytes of a file.
+const SILENCE_MAX: Duration = Duration::from_mins(1);
+
+/// How one runner works.
+#[derive(Clone, Debug)]
+pub struct RunnerConfig {
+    /// Its name in the directory, unique among runners.
+    pub id: String,
+    pub region: String,
+    /// Where it keeps weights, environments, tools and scratch directories.
+    pub home: PathBuf,
+    /// The program itself: it starts models through its `confine` subcommand.
+    pub feira_exe: PathBuf,
+    /// Where `uv` and Python interpreters are looked for, as in `PATH`.
+    pub search_path: String,
+    /// The environment that uv and pip get beside it: proxies, certificates and index settings.
+    pub tools: Vec<(String, String)>,
+    pub isolation: IsolationWish,
+    /// An instance that nobody used for so long is let go.
+    pub idle_expiry: Duration,
+    /// Instances that live at one time.
+    pub instances_max: usize,
+    /// Ordinary memory of an instance whose version asks for nothing else; 0 is no limit.
+    pub memory_bytes_default: u64,
+    /// What runs may finish within this time when the runner stops.
+    pub drain_grace: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunnerError {
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
+    #[error("the runner's home cannot be written")]
+    Home(#[source] io::Error),
+    #[error("the HTTP client cannot be made")]
+    Http(#[source] reqwest::Error),
+}
+
+/// Runs until `stop`, then drains: what runs may finish for a while, and when this returns no process that it started is left.
+pub async fn serve(config: RunnerConfig, fabric: Fabric, clock: Clock, entropy: Entropy, stop: CancellationToken) -> Result<(), RunnerError> {
+    let sandbox = Sandbox::probe(config.isolation, &config.feira_exe).await?;
+    let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_MAX).read_timeout(SILENCE_MAX);
+    let http = http.build().map_err(RunnerError::Http)?;
+    let site = Site {
+        weights: Weights::new(&config.home, http.clone()).map_err(RunnerError::Home)?,
+        environments: Environments::new(&config.home, config.search_path.clone(), config.tools.clone()),
+        sandbox,
+        scratch: config.home.join("scratch"),
+        feira_exe: config.feira_exe.clone(),
+        memory_bytes_default: config.memory_bytes_default,
+        gpus: inventory(),
+        http,
+        outside: Outside::new().map_err(RunnerError::Http)?,
+        entropy,
+    };
+    site.clear_all().await;
+    let inbox = fabric.listen(&config.id);
+    tracing::info!(runner = config.id, isolation = site.sandbox.describe(), gpus = site.gpus.len(), "the runner takes assignments");
+    Pool::new(&config, site, fabric.directory().clone(), clock).serve(inbox, stop).await;
+    tracing::info!(runner = config.id, "the runner has stopped");
+    Ok(())
+}
+
+/// Microseconds as they stand on the wire.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,123 @@
+//! A prediction's output, put together from chunks that are numbered and may be missed.
+
+use protocol::VersionConfig;
+use serde_json::Value;
+
+use crate::backlog::{Backlog, OUTPUT_BYTES_MAX, OutputTooLarge};
+
+#[derive(Debug)]
+pub struct Outputs {
+    shape: Shape,
+    /// Chunks told on.
+    told: u64,
+    /// Elements of a list that is not an iterator: they are told at the end, as one.
+    elements: Vec<Value>,
+    elements_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// Each chunk is told as it comes.
+    Iterator,
+    /// Cog sends a chunk for each element; callers are owed one list.
+    List,
+    Single,
+}
+
+impl Outputs {
+    pub fn new(config: &VersionConfig) -> Self {
+        let shape = match config.output_schema()["type"].as_str() {
+            Some("array") if config.is_iterator() => Shape::Iterator,
+            Some("array") => Shape::List,
+            _ => Shape::Single,
+        };
+        Self { shape, told: 0, elements: Vec::new(), elements_bytes: 0 }
+    }
+
+    /// What the schema says of one chunk.
+    pub fn schema<'a>(&self, config: &'a VersionConfig) -> &'a Value {
+        match self.shape {
+            Shape::Single => config.output_schema(),
+            Shape::Iterator | Shape::List => &config.output_schema()["items"],
+        }
+    }
+
+    /// Whether the chunk follows the one before; a later one waits for the end, when the missed ones are known.
+    pub const fn is_next(&self, index: Option<u64>) -> bool {
+        match index {
+            Some(index) => index == self.told,
+            None => true,
+        }
+    }
+
+    pub fn tell(&mut self, backlog: &Backlog, chunk: Value) -> Result<(), OutputTooLarge> {
+        self.told += 1;
+        let bytes = json_bytes(&chunk);
+        if self.shape != Shape::List {
+            return backlog.output(chunk, bytes);
+        }
+        self.elements_bytes += bytes;
+        if self.elements_bytes > OUTPUT_BYTES_MAX {
+            return Err(OutputTooLarge);
+        }
+        self.elements.push(chunk);
+        Ok(())
+    }
+
+    /// What of the whole output has not been told.
+    pub fn missed(&self, output: Option<Value>) -> Vec<Value> {
+        let told = usize::try_from(self.told).unwrap_or(usize::MAX);
+        let whole = match output {
+            Some(Value::Array(chunks)) if self.shape != Shape::Single => chunks,
+            Some(output) => vec![output],
+            None => Vec::new(),
+        };
+        whole.into_iter().skip(told).collect()
+    }
+
+    pub fn finish(&mut self, backlog: &Backlog) -> Result<(), OutputTooLarge> {
+        match self.shape {
+            Shape::List => backlog.output(Value::Array(std::mem::take(&mut self.elements)), self.elements_bytes),
+            Shape::Iterator | Shape::Single => Ok(()),
+        }
+    }
+}
+
+fn json_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.iter().map(|item| json_bytes(item) + 1).sum::<usize>() + 1,
+        Value::Object(fields) => fields.iter().map(|(name, field)| name.len() + json_bytes(field) + 4).sum::<usize>() + 1,
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn outputs(schema: &Value) -> Outputs {
+        let config = json!({"protocol": "cog", "openapi_schema": {"components": {"schemas": {"Output": schema}}}});
+        Outputs::new(&serde_json::from_value(config).unwrap())
+    }
+
+    #[test]
+    fn a_chunk_after_a_gap_waits_for_the_summary() {
+        let backlog = Backlog::default();
+        let mut outputs = outputs(&json!({"type": "array", "items": {}, "x-cog-array-type": "iterator"}));
+        assert!(outputs.is_next(Some(0)));
+        outputs.tell(&backlog, json!("a")).unwrap();
+        assert!(!outputs.is_next(Some(2)));
+        assert_eq!(outputs.missed(Some(json!(["a", "b", "c"]))), vec![json!("b"), json!("c")]);
+    }
+
+    #[test]
+    fn a_single_output_that_was_missed_is_told_whole() {
+        let backlog = Backlog::default();
+        let mut outputs = outputs(&json!({"type": "string"}));
+        assert_eq!(outputs.missed(Some(json!("x"))), vec![json!("x")]);
+        outputs.tell(&backlog, json!("x")).unwrap();
+        assert_eq!(outputs.missed(Some(json!("x"))), Vec::<Value>::new());
+    }
+}

@@ -1,0 +1,354 @@
+//! Owns everything that runs: takes calls in, gives them slots, starts and ends instances, and ends them all when the runner stops.
+//!
+//! One task; what to do next is decided by the pure functions of `plan` over the state in `floor`, and done here.
+
+pub mod floor;
+mod plan;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fabric::{Call, Directory, Inbox};
+use protocol::wire::{Bundle, Ended, FailCode, Grant, Outcome};
+use protocol::{Clock, PredictionId, VersionId};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::RunnerConfig;
+use crate::backlog::Backlog;
+use crate::card::{Cards, Standing};
+use crate::instance::start::{Attendants, Order, Site, StartError};
+use crate::instance::{DeathCause, Instance};
+use crate::run::{Fate, Finished, Surroundings, Turn, run};
+use crate::slot::IdleSlot;
+use crate::supervise::supervise;
+use floor::{Floor, InstanceId, Needs, Place, Waiting};
+use plan::{Step, next_step, next_wake};
+
+/// A prediction that so many instances did not take is given up.
+const REFUSALS_MAX: u32 = 3;
+/// A version that failed more often in a row is started again only when somebody waits for it.
+const FAILURES_BEFORE_NO_REPLACEMENT: u32 = 3;
+/// For the last events to reach the gateway when the runner stops.
+const FORWARD_WAIT: Duration = Duration::from_secs(2);
+
+type Started = (InstanceId, Result<(Arc<Instance>, Attendants), StartError>);
+
+#[derive(Debug)]
+pub struct Pool {
+    site: Arc<Site>,
+    floor: Floor<Turn, IdleSlot>,
+    /// What is needed to start a version though nothing of it waits.
+    known: HashMap<VersionId, (Arc<Bundle>, Grant)>,
+    ready: HashMap<InstanceId, Arc<Instance>>,
+    idle_expiry: Duration,
+    drain_grace: Duration,
+    cards: Cards,
+
+    starts: JoinSet<Started>,
+    runs: JoinSet<Finished>,
+    supervisions: JoinSet<Arc<Instance>>,
+    /// Which instance a task works for, should it panic.
+    works_for: HashMap<Id, InstanceId>,
+    /// One task for each prediction that waits: it ends when the prediction is cancelled.
+    cancels: JoinSet<Who>,
+    cancel_of: HashMap<(PredictionId, u32), AbortHandle>,
+    around: Surroundings,
+}
+
+/// A prediction that waits.
+#[derive(Clone, Debug)]
+struct Who {
+    version: VersionId,
+    account: String,
+    key: (PredictionId, u32),
+}
+
+impl Pool {
+    pub fn new(config: &RunnerConfig, site: Site, directory: Directory, clock: Clock) -> Self {
+        let floor = Floor::new(config.instances_max, site.gpus.len());
+        let cards = Cards::new(config, &site, directory, clock);
+        Self {
+            site: Arc::new(site),
+            floor,
+            known: HashMap::new(),
+            ready: HashMap::new(),
+            idle_expiry: config.idle_expiry,
+            drain_grace: config.drain_grace,
+            cards,
+            starts: JoinSet::new(),
+            runs: JoinSet::new(),
+            supervisions: JoinSet::new(),
+            works_for: HashMap::new(),
+            cancels: JoinSet::new(),
+            cancel_of: HashMap::new(),
+            around: Surroundings { forwarders: TaskTracker::new(), halt: CancellationToken::new() },
+        }
+    }
+
+    /// Runs until `stop`, then drains.
+    pub async fn serve(mut self, mut inbox: Inbox, stop: CancellationToken) {
+        loop {
+            self.advance();
+            let wake_at = self.publish_and_look_ahead();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(finished) = self.runs.join_next_with_id(), if !self.runs.is_empty() => self.finished(finished),
+                Some(instance) = self.supervisions.join_next(), if !self.supervisions.is_empty() => self.gone(instance),
+                Some(started) = self.starts.join_next_with_id(), if !self.starts.is_empty() => self.started(started),
+                Some(who) = self.cancels.join_next(), if !self.cancels.is_empty() => self.cancelled(who),
+                call = inbox.next() => match call {
+                    Some(call) => self.arrive(call),
+                    None => break,
+                },
+                () = sleep_until(wake_at) => continue,
+            }
+            self.cards.note_change();
+        }
+        drop(inbox);
+        self.drain().await;
+    }
+
+    /// Returns when there will be something to do though nothing happens.
+    fn publish_and_look_ahead(&mut self) -> Instant {
+        let standing = Standing { floor: &self.floor, known: &self.known, ready: &self.ready, idle_expiry: self.idle_expiry };
+        let publish_at = self.cards.publish_when_due(&standing);
+        next_wake(&self.floor, Instant::now(), self.idle_expiry).map_or(publish_at, |wake_at| wake_at.min(publish_at))
+    }
+
+    fn arrive(&mut self, call: Call) {
+        let assignment = &call.assignment;
+        let (version, config) = (assignment.bundle.version, &assignment.bundle.config);
+        let needs = Needs { concurrency: config.concurrency.max(1), gpu: config.resources.gpu };
+        let who = Who { version, account: assignment.account.clone(), key: (assignment.prediction, assignment.attempt) };
+        self.known.insert(version, (assignment.bundle.clone(), assignment.grant.clone()));
+        let turn = Turn { call: Arc::new(call), arrived_at: Instant::now(), refusals: 0 };
+        if needs.gpu && self.site.gpus.is_empty() {
+            return self.refuse(turn, FailCode::NoCapacity, "this runner has no GPU", "");
+        }
+        let waiting = Waiting { since: turn.arrived_at, account: who.account.clone(), entry: turn };
+        if let Err(refused) = self.floor.arrive(version, needs, waiting) {
+            return self.refuse(refused.entry, FailCode::NoCapacity, "too many predictions wait for this version", "");
+        }
+        self.advance();
+        self.watch_for_cancel(who);
+    }
+
+    /// A prediction that still waits is taken out of the queue when it is cancelled.
+    fn watch_for_cancel(&mut self, who: Who) {
+        let Some(call) = self.floor.find(who.version, &who.account, |turn| key_of(turn) == who.key).map(|turn| turn.call.clone()) else {
+            return;
+        };
+        let key = who.key;
+        let watch = self.cancels.spawn(async move {
+            call.cancelled().await;
+            who
+        });
+        self.cancel_of.insert(key, watch);
+    }
+
+    fn cancelled(&mut self, who: Result<Who, JoinError>) {
+        // An aborted watch belongs to a prediction that does not wait any more.
+        let Ok(who) = who else { return };
+        self.cancel_of.remove(&who.key);
+        if let Some(waiting) = self.floor.leave(who.version, &who.account, |turn| key_of(turn) == who.key) {
+            self.conclude(waiting.entry, Outcome::Canceled, "");
+        }
+    }
+
+    /// Does whatever there is to do now.
+    fn advance(&mut self) {
+        let now = Instant::now();
+        while let Some(step) = next_step(&self.floor, now, self.idle_expiry) {
+            match step {
+                Step::Run { version, instance } => self.run(version, instance),
+                Step::Start { version, gpu } => self.start(version, gpu),
+                Step::LetGo { instance } => self.let_go(instance),
+            }
+            self.cards.note_change();
+        }
+        self.floor.forget_idle_versions(now);
+        self.known.retain(|version, _| self.floor.versions.contains_key(version));
+    }
+
+    fn run(&mut self, version: VersionId, instance: InstanceId) {
+        let Some((waiting, slot)) = self.floor.take(version, instance) else { return };
+        if let Some(watch) = self.cancel_of.remove(&key_of(&waiting.entry)) {
+            watch.abort();
+        }
+        let task = self.runs.spawn(run(slot.occupy(), waiting.entry, self.around.clone()));
+        self.works_for.insert(task.id(), instance);
+    }
+
+    fn start(&mut self, version: VersionId, gpu: Option<usize>) {
+        let id = self.floor.start(version, gpu);
+        let (bundle, grant) = self.known.get(&version).cloned().expect("what the floor has, was brought by an assignment");
+        tracing::info!(instance = id.0, version = %version.short(), model = %bundle.model, "an instance starts");
+        let site = self.site.clone();
+        let task = self.starts.spawn(async move { (id, site.start(Order { id, bundle, grant, gpu }).await) });
+        self.works_for.insert(task.id(), id);
+    }
+
+    fn let_go(&mut self, id: InstanceId) {
+        self.floor.let_go(id);
+        if let Some(instance) = self.ready.get(&id) {
+            instance.retire();
+        }
+    }
+
+    fn started(&mut self, started: Result<(Id, Started), JoinError>) {
+        let (id, started) = match started {
+            Ok((task, (id, started))) => {
+                self.works_for.remove(&task);
+                (id, started)
+            }
+            Err(error) => {
+                tracing::error!(%error, "a start broke");
+                let Some(id) = self.works_for.remove(&error.id()) else { return };
+                (id, Err(StartError::Broke))
+            }
+        };
+        match started {
+            Ok((instance, attendants)) => self.is_ready(instance, attendants),
+            Err(error) => self.failed_to_start(id, &error),
+        }
+    }
+
+    fn is_ready(&mut self, instance: Arc<Instance>, attendants: Attendants) {
+        let cold = instance.cold;
+        tracing::info!(
+            instance = instance.id.0,
+            version = %instance.bundle.version.short(),
+            cold.fetch_us = cold.fetch_us,
+            cold.environment_us = cold.environment_us,
+            cold.start_us = cold.start_us,
+            cold.setup_us = cold.setup_us,
+            "an instance is ready"
+        );
+        self.floor.ready(instance.id, IdleSlot::of(&instance), Instant::now());
+        self.ready.insert(instance.id, instance.clone());
+        self.supervisions.spawn(supervise(self.site.clone(), instance, attendants));
+    }
+
+    /// All that wait are told, instead of trying again for ever: what failed once for want of a file or a package fails again.
+    fn failed_to_start(&mut self, id: InstanceId, error: &StartError) {
+        let Some(Place { version, .. }) = self.floor.gone(id) else { return };
+        tracing::warn!(instance = id.0, version = %version.short(), error = error as &dyn std::error::Error, "an instance did not start");
+        self.floor.back_off(version, Instant::now());
+        for waiting in self.floor.give_up(version) {
+            self.refuse(waiting.entry, error.code(), &error.message(), error.prints());
+        }
+    }
+
+    fn finished(&mut self, finished: Result<(Id, Finished), JoinError>) {
+        let now = Instant::now();
+        let Finished { instance, slot, fate } = match finished {
+            Ok((task, finished)) => {
+                self.works_for.remove(&task);
+                finished
+            }
+            Err(error) => {
+                tracing::error!(%error, "a prediction's task broke, and its instance is ended");
+                if let Some(id) = self.works_for.remove(&error.id()) {
+                    self.floor.release(id, None, now);
+                    self.let_go(id);
+                }
+                return;
+            }
+        };
+        let version = instance.bundle.version;
+        self.floor.release(instance.id, slot, now);
+        match fate {
+            Fate::Answered => self.floor.worked(version),
+            Fate::Lost => {}
+            Fate::NotTaken(turn) => self.offer_again(version, turn),
+        }
+        if instance.is_condemned() {
+            self.end_condemned(&instance);
+        }
+    }
+
+    fn offer_again(&mut self, version: VersionId, mut turn: Turn) {
+        turn.refusals += 1;
+        if turn.refusals == REFUSALS_MAX {
+            return self.refuse(turn, FailCode::Killed, "the model's process died before it took the prediction", "");
+        }
+        let assignment = &turn.call.assignment;
+        let who = Who { version, account: assignment.account.clone(), key: key_of(&turn) };
+        self.known.insert(version, (assignment.bundle.clone(), assignment.grant.clone()));
+        let config = &assignment.bundle.config;
+        let needs = Needs { concurrency: config.concurrency.max(1), gpu: config.resources.gpu };
+        self.floor.put_back(version, needs, Waiting { since: turn.arrived_at, account: who.account.clone(), entry: turn });
+        self.watch_for_cancel(who);
+    }
+
+    /// It ends with the last that runs in it, and another takes its place.
+    fn end_condemned(&mut self, instance: &Instance) {
+        self.floor.let_go(instance.id);
+        if self.floor.instances.get(&instance.id).is_some_and(|place| place.busy() == 0) {
+            instance.retire();
+        }
+        self.replace(instance.bundle.version);
+    }
+
+    fn replace(&mut self, version: VersionId) {
+        if let Some(version) = self.floor.versions.get_mut(&version) {
+            version.replace = version.failures < FAILURES_BEFORE_NO_REPLACEMENT;
+        }
+    }
+
+    fn gone(&mut self, instance: Result<Arc<Instance>, JoinError>) {
+        let instance = match instance {
+            Ok(instance) => instance,
+            Err(error) => return tracing::error!(%error, "a supervision broke"),
+        };
+        let version = instance.bundle.version;
+        self.ready.remove(&instance.id);
+        self.floor.gone(instance.id);
+        let Some(death) = instance.death() else { return };
+        tracing::info!(instance = instance.id.0, version = %version.short(), cause = ?death.cause, oom = death.oom, "an instance is gone");
+        if death.cause != DeathCause::Retired {
+            self.floor.back_off(version, Instant::now());
+            self.replace(version);
+        }
+    }
+
+    fn refuse(&self, turn: Turn, code: FailCode, message: &str, prints: &str) {
+        self.conclude(turn, Outcome::Failed { code, message: message.to_owned() }, prints);
+    }
+
+    /// Ends a prediction that never started.
+    fn conclude(&self, turn: Turn, outcome: Outcome, prints: &str) {
+        let backlog = Arc::new(Backlog::default());
+        backlog.log(prints);
+        backlog.end(Ended { outcome, run_us: 0, usage: None });
+        self.around.forwarders.spawn(backlog.forward(turn.call));
+    }
+
+    /// What waits goes back to its gateway by its line ending; what runs may finish, for a while; then nothing is left.
+    async fn drain(mut self) {
+        self.cards.withdraw();
+        self.cancels.shutdown().await;
+        self.floor.versions.clear();
+        self.starts.shutdown().await;
+        let grace_ends = Instant::now() + self.drain_grace;
+        while let Ok(Some(_)) = timeout_at(grace_ends, self.runs.join_next()).await {}
+        self.around.halt.cancel();
+        while self.runs.join_next().await.is_some() {}
+        for instance in self.ready.values() {
+            instance.retire();
+        }
+        while self.supervisions.join_next().await.is_some() {}
+        self.around.forwarders.close();
+        timeout(FORWARD_WAIT, self.around.forwarders.wait()).await.ok();
+        self.site.clear_all().await;
+    }
+}
+
+fn key_of(turn: &Turn) -> (PredictionId, u32) {
+    (turn.call.assignment.prediction, turn.call.assignment.attempt)
+}

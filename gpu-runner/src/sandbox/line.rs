@@ -1,0 +1,159 @@
+//! The socket between runner and launcher: one order down, answers with open sockets up; its end is the end of the model.
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::time::Duration;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::UnixStream;
+
+use super::spec::Spec;
+
+/// Asks for a connection to the model's port.
+const CONNECT: u8 = b'c';
+/// Begin an answer; what follows a refusal is its reason.
+const DONE: u8 = 0;
+const REFUSED: u8 = 1;
+
+const ORDER_BYTES_MAX: u32 = 4 << 20;
+const ANSWER_BYTES_MAX: usize = 2048;
+
+/// A loopback connection is made or refused at once, unless the model's backlog is full.
+const CONNECT_WAIT: Duration = Duration::from_secs(2);
+
+/// The runner's end.
+#[derive(Debug)]
+pub(super) struct Line {
+    stream: UnixStream,
+    /// Answers that are still to come, also those for which nobody waits any more.
+    owed: u32,
+}
+
+impl Line {
+    pub(super) fn new(stream: UnixStream) -> Self {
+        Self { stream, owed: 0 }
+    }
+
+    pub(super) async fn order(&mut self, spec: &Spec) -> io::Result<()> {
+        let order = serde_json::to_vec(spec)?;
+        let length = u32::try_from(order.len()).ok().filter(|length| *length <= ORDER_BYTES_MAX);
+        let length = length.ok_or_else(|| io::Error::other("the order is too long"))?;
+        self.stream.write_all(&length.to_le_bytes()).await?;
+        self.stream.write_all(&order).await
+    }
+
+    /// Cancel safe: the next call passes over the answer to this one.
+    pub(super) async fn connect(&mut self) -> io::Result<TcpStream> {
+        self.stream.write_all(&[CONNECT]).await?;
+        self.owed += 1;
+        loop {
+            let answer = self.reply().await;
+            self.owed -= 1;
+            match answer {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(error),
+                answer if self.owed == 0 => {
+                    let socket = answer?.ok_or_else(|| io::Error::other("the launcher sent no socket"))?;
+                    return Ok(TcpStream::from(socket));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The answer to the last thing asked, with the socket that came along.
+    pub(super) async fn reply(&mut self) -> io::Result<Option<OwnedFd>> {
+        self.stream.async_io(Interest::READABLE, || receive(self.stream.as_fd())).await
+    }
+
+    /// The same socket, to be shut from elsewhere while an answer is awaited.
+    pub(super) fn lifeline(&self) -> io::Result<StdUnixStream> {
+        Ok(StdUnixStream::from(self.stream.as_fd().try_clone_to_owned()?))
+    }
+}
+
+fn receive(line: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    let mut text = [0; ANSWER_BYTES_MAX];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(line, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let rights = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut sockets) => sockets.next(),
+        _ => None,
+    });
+    match text[..received.bytes].split_first() {
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+        Some((&DONE, _)) => Ok(rights),
+        Some((_, reason)) => Err(io::Error::other(String::from_utf8_lossy(reason).into_owned())),
+    }
+}
+
+/// The launcher's end.
+#[derive(Debug)]
+pub(super) struct LauncherLine(StdUnixStream);
+
+impl LauncherLine {
+    /// The socket that the runner gave the launcher as its standard input.
+    pub(super) fn on_stdin() -> io::Result<Self> {
+        Ok(Self(StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?)))
+    }
+
+    /// Waits for the order; there is none when the runner has no need of this launcher any more.
+    pub(super) fn take_order(&self) -> io::Result<Option<Spec>> {
+        let mut length = [0; 4];
+        match (&self.0).read_exact(&mut length) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        let length = u32::from_le_bytes(length);
+        if length > ORDER_BYTES_MAX {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut order = Vec::new();
+        (&self.0).take(length.into()).read_to_end(&mut order)?;
+        Ok(Some(serde_json::from_slice(&order)?))
+    }
+
+    /// The model's program runs; the listener is where it reaches the runner.
+    pub(super) fn started(&self, listener: Option<&TcpListener>) -> io::Result<()> {
+        self.answer(DONE, "", listener.map(AsFd::as_fd))
+    }
+
+    pub(super) fn refuse(&self, reason: &str) -> io::Result<()> {
+        self.answer(REFUSED, reason, None)
+    }
+
+    /// Makes connections to the model's port for the runner, until the runner has gone.
+    pub(super) fn attend(&self, port: u16) {
+        let mut asked = [0; 1];
+        while (&self.0).read_exact(&mut asked).is_ok() {
+            let made = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), CONNECT_WAIT);
+            let answered = match &made {
+                Ok(socket) => self.answer(DONE, "", Some(socket.as_fd())),
+                Err(error) => self.refuse(&error.to_string()),
+            };
+            if answered.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&self, kind: u8, reason: &str, socket: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let mut reason = reason.as_bytes();
+        let mut text = vec![kind];
+        (&mut reason).take(ANSWER_BYTES_MAX as u64 - 1).read_to_end(&mut text)?;
+        let sockets: Vec<BorrowedFd<'_>> = socket.into_iter().collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !sockets.is_empty() {
+            control.push(SendAncillaryMessage::ScmRights(&sockets));
+        }
+        sendmsg(&self.0, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL)?;
+        (&self.0).flush()
+    }
+}

@@ -1,0 +1,96 @@
+//! The processes beneath the launcher: it reaps those that end, and in the end ends the rest.
+
+use std::fs;
+use std::io;
+use std::sync::Mutex;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::Pid;
+
+use super::confined::Exit;
+
+/// The launcher must be the reaper of orphans: the first process of a pid namespace, or a declared subreaper.
+#[derive(Debug)]
+pub(super) struct Tree {
+    model: Pid,
+    /// Held while reaping and while killing, so that no number is killed that has gone to another process.
+    reaping: Mutex<()>,
+}
+
+impl Tree {
+    pub(super) fn of(model: Pid) -> Self {
+        Self { model, reaping: Mutex::new(()) }
+    }
+
+    /// Reaps what ends until the model itself has ended.
+    pub(super) fn wait_for_model(&self) -> Exit {
+        loop {
+            match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
+                Err(Errno::EINTR) => {}
+                Err(_) => return Exit::KILLED,
+                Ok(ended) => {
+                    if let Some(exit) = ended.pid().and_then(|pid| self.reap(pid)) {
+                        return exit;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The end of the model, if it is the one that ended.
+    fn reap(&self, pid: Pid) -> Option<Exit> {
+        let _held = self.reaping.lock().ok()?;
+        let status = waitpid(pid, Some(WaitPidFlag::WNOHANG)).ok()?;
+        (pid == self.model).then(|| Exit::of(status))
+    }
+
+    /// Kills and reaps everything: children of the killed become the launcher's own, so it goes on until there are none.
+    pub(super) fn kill_all(&self) -> io::Result<()> {
+        let _held = self.reaping.lock().map_err(|_| io::ErrorKind::Other)?;
+        loop {
+            let children = children()?;
+            if children.is_empty() {
+                return Ok(());
+            }
+            for child in &children {
+                kill(*child, Signal::SIGKILL).or_else(|error| if error == Errno::ESRCH { Ok(()) } else { Err(error) })?;
+            }
+            for child in children {
+                waitpid(child, None).ok();
+            }
+        }
+    }
+}
+
+/// Children are listed under the thread that made or adopted them.
+fn children() -> io::Result<Vec<Pid>> {
+    let mut children = Vec::new();
+    for thread in fs::read_dir("/proc/self/task")? {
+        let list = fs::read_to_string(thread?.path().join("children"))?;
+        children.extend(list.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw));
+    }
+    Ok(children)
+}
+
+impl Exit {
+    fn of(status: WaitStatus) -> Self {
+        match status {
+            WaitStatus::Exited(_, code) => Self(code),
+            WaitStatus::Signaled(_, signal, _) => Self(128 + signal as i32),
+            _ => Self::KILLED,
+        }
+    }
+}
+
+/// Waits for one child.
+pub(super) fn wait_for(child: Pid) -> Exit {
+    loop {
+        match waitpid(child, None) {
+            Err(Errno::EINTR) => {}
+            Err(_) => return Exit::KILLED,
+            Ok(status) => return Exit::of(status),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The other objects of the public API: accounts, models, versions, files, hardware, pages.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+use crate::clock::Timestamp;
+use crate::money::{Credits, Price, Pricing};
+use crate::prediction::Prediction;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Account {
+    /// `user` or `organization`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub username: String,
+    pub name: String,
+    pub github_url: Option<String>,
+    pub avatar_url: Option<String>,
+}
+
+/// What an account can still spend. All amounts are US dollars.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Balance {
+    /// Bought or granted, and not yet spent; includes what is held.
+    #[schema(value_type = String, example = "24.9999785")]
+    pub credit: Credits,
+    /// Reserved for predictions that have not ended.
+    #[schema(value_type = String, example = "0")]
+    pub held: Credits,
+    #[schema(value_type = String, example = "24.9999785")]
+    pub available: Credits,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Model {
+    pub url: String,
+    pub owner: String,
+    pub name: String,
+    pub description: Option<String>,
+    /// `public` or `private`.
+    pub visibility: String,
+    pub is_official: bool,
+    pub github_url: Option<String>,
+    pub paper_url: Option<String>,
+    pub license_url: Option<String>,
+    pub weights_url: Option<String>,
+    pub run_count: i64,
+    pub cover_image_url: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    pub default_example: Option<Box<Prediction>>,
+    pub latest_version: Option<Version>,
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// The SKU its instances run on.
+    pub hardware: String,
+    pub pricing: Pricing,
+    /// `language`, `image`, `audio`, `embedding`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// Instances that would answer at once.
+    pub warm: u32,
+    /// What runs cost so far; absent where there is no sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Measured>,
+}
+
+/// The measured distribution of a model's warm, successful runs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Measured {
+    pub runs: u64,
+    pub predict_p50_seconds: f64,
+    pub predict_p95_seconds: f64,
+    /// US dollars, at the middle of the sample.
+    #[schema(value_type = String)]
+    pub cost_p50: Credits,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Version {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    pub cog_version: String,
+    #[schema(value_type = Object)]
+    pub openapi_schema: Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Hardware {
+    pub sku: String,
+    pub name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct File {
+    pub id: String,
+    pub name: String,
+    pub content_type: String,
+    /// Bytes.
+    pub size: i64,
+    pub etag: String,
+    pub checksums: BTreeMap<String, String>,
+    #[schema(value_type = Object)]
+    pub metadata: Map<String, Value>,
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    pub urls: FileUrls,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FileUrls {
+    pub get: String,
+}
+
+/// One page of a list, newest first. `next` and `previous` are absolute addresses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    pub next: Option<String>,
+    pub previous: Option<String>,
+    pub results: Vec<T>,
+}
+
+/// What a second of each kind of hardware costs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HardwarePrice {
+    pub sku: String,
+    pub name: String,
+    /// US dollars a second.
+    #[schema(value_type = String, example = "0.0001")]
+    pub per_second: Price,
+}
+
+/// Publishes a version from blobs that are already there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewVersion {
+    pub config: crate::manifest::VersionConfig,
+    pub files: Vec<crate::manifest::VersionFile>,
+    /// Replaces the model's price from now on; it is no part of the version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pricing: Option<Pricing>,
+}

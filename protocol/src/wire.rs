@@ -1,0 +1,202 @@
+//! What gateway and runner say to each other: an assignment one way, events back, and the card by which a runner is known.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::digest::VersionId;
+use crate::id::PredictionId;
+use crate::manifest::{VersionConfig, VersionFile};
+use crate::name::ModelRef;
+use crate::prediction::ColdStart;
+
+/// One prediction to run, with all that a runner needs to know about it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Assignment {
+    pub prediction: PredictionId,
+    /// Counts from 1; files that a lost attempt uploads late are not this one's.
+    pub attempt: u32,
+    /// Whom the queue is fair to.
+    pub account: String,
+    pub bundle: Arc<Bundle>,
+    /// Checked against the version's schema. Files stand in it as `https:`, `data:` or grant-relative (`/runner/inputs/…`) addresses.
+    pub input: Value,
+    pub grant: Grant,
+}
+
+/// A version as a runner sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Bundle {
+    pub model: ModelRef,
+    pub version: VersionId,
+    pub config: VersionConfig,
+    pub files: Vec<VersionFile>,
+}
+
+/// Leave to fetch this version's blobs and this prediction's input files, and to upload its output files, over HTTP for a short time:
+/// `GET {base_url}/runner/blobs/{digest}`, `GET {base_url}{input address}` (for addresses that begin with `/runner/inputs/`), `PUT {base_url}/runner/files/{prediction}/{file name}` → `Location`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Grant {
+    pub base_url: String,
+    /// Sent as a bearer token.
+    pub token: String,
+}
+
+impl std::fmt::Debug for Grant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Grant").field("base_url", &self.base_url).finish_non_exhaustive()
+    }
+}
+
+/// What happened on the runner, in order. `Started` comes at most once, `Ended` exactly once and last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The model has the prediction.
+    Started(Started),
+    Log {
+        text: String,
+    },
+    /// One piece of an iterator's output, or the whole output of another model. A file is the `Location` its upload was answered with.
+    Output {
+        chunk: Value,
+    },
+    Metric {
+        name: String,
+        value: Value,
+    },
+    Ended(Ended),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    /// In the runner's queue, before a slot was free (cold start not counted).
+    pub queue_us: u64,
+    /// Absent when an instance was warm.
+    pub cold: Option<ColdStart>,
+    pub hardware: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    pub outcome: Outcome,
+    /// From `Started` to the end by the runner's monotonic clock; 0 when it never started.
+    pub run_us: u64,
+    /// What an OpenAI-compatible server said it read and wrote; the gateway bounds it by what it relayed.
+    pub usage: Option<TokenUsage>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    Succeeded,
+    Canceled,
+    Failed {
+        code: FailCode,
+        /// For the caller: the model's own words, or what the platform saw.
+        message: String,
+    },
+}
+
+/// Why a prediction failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailCode {
+    /// The model said so.
+    ModelError,
+    SetupFailed,
+    Oom,
+    Timeout,
+    /// Its process died.
+    Killed,
+    OutputTooLarge,
+    /// A hook of the version failed.
+    HookFailed,
+    RunnerLost,
+    NoCapacity,
+    /// A blob of the version or an input file could not be had.
+    FetchFailed,
+    EnvironmentFailed,
+}
+
+impl FailCode {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ModelError => "model_error",
+            Self::SetupFailed => "setup_failed",
+            Self::Oom => "oom",
+            Self::Timeout => "timeout",
+            Self::Killed => "killed",
+            Self::OutputTooLarge => "output_too_large",
+            Self::HookFailed => "hook_failed",
+            Self::RunnerLost => "runner_lost",
+            Self::NoCapacity => "no_capacity",
+            Self::FetchFailed => "fetch_failed",
+            Self::EnvironmentFailed => "environment_failed",
+        }
+    }
+
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::RunnerLost | Self::NoCapacity | Self::FetchFailed => Fault::Platform,
+            Self::ModelError
+            | Self::SetupFailed
+            | Self::Oom
+            | Self::Timeout
+            | Self::Killed
+            | Self::OutputTooLarge
+            | Self::HookFailed
+            | Self::EnvironmentFailed => Fault::Model,
+        }
+    }
+}
+
+/// Whose failure it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    Model,
+    Platform,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenUsage {
+    pub prompt: u64,
+    pub completion: u64,
+}
+
+/// A runner as the directory shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunnerCard {
+    pub id: String,
+    pub region: String,
+    /// SKUs that it has.
+    pub hardware: Vec<String>,
+    /// Whether it takes new assignments.
+    pub accepting: bool,
+    /// What protects it and its models from each other, in words: `namespaces, own user, no network`.
+    pub isolation: String,
+    pub versions: Vec<VersionCard>,
+    pub seen_at: Timestamp,
+}
+
+/// How one version stands on one runner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionCard {
+    pub version: VersionId,
+    pub model: ModelRef,
+    pub hardware: String,
+    /// Instances that are ready.
+    pub instances_warm: u32,
+    pub instances_starting: u32,
+    /// Free places in ready instances.
+    pub slots_idle: u32,
+    pub slots_busy: u32,
+    pub queued: u32,
+    /// Resident bytes of its instances, where it is known.
+    pub memory_bytes: u64,
+    /// When the last idle instance is let go.
+    pub warm_until: Option<Timestamp>,
+}

@@ -1,0 +1,46 @@
+//! What can stand in the way of the registry, as facts that a caller can act on.
+
+use protocol::ModelRef;
+use protocol::name::NotAName;
+use store::StoreError;
+
+use crate::blobs::BlobError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    #[error(transparent)]
+    BadName(#[from] NotAName),
+    #[error("the name {name} is taken")]
+    NameTaken { name: String },
+    #[error("the model {model} exists already")]
+    ModelTaken { model: ModelRef },
+    /// Also what a stranger is told of a private model.
+    #[error("the model does not exist, or is not yours to see")]
+    ModelUnknown,
+    #[error("only the owner may do this")]
+    NotOwner,
+    #[error("only a private model without versions can be deleted")]
+    ModelInUse,
+    #[error("an account has at most {max} models")]
+    TooManyModels { max: i64 },
+    #[error("an account has at most {max} tokens: revoke one first")]
+    TooManyTokens { max: i64 },
+    #[error("{field} {why}")]
+    BadField { field: &'static str, why: &'static str },
+    #[error("the cursor is not one of this list")]
+    BadCursor,
+    #[error("the {what} {id} does not read back as it was written")]
+    Corrupt { what: &'static str, id: String },
+    #[error("the compiler of hooks cannot be started")]
+    CompilerNotStarted(#[source] std::io::Error),
+    #[error("the database failed")]
+    Store(#[from] StoreError),
+    #[error("the object store failed")]
+    Blob(#[from] BlobError),
+}
+
+impl From<sqlx::Error> for RegistryError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}

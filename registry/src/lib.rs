@@ -1,0 +1,99 @@
+//! What can be run and by whom: accounts, tokens, models and their immutable versions, blobs, files, and the catalogue that the road
+//! reads from memory. No HTTP: the gateway has the door.
+
+mod accounts;
+mod blobs;
+mod cache;
+mod caller;
+mod catalogue;
+mod cursor;
+mod db;
+mod error;
+mod files;
+mod hook_publisher;
+mod input;
+mod models;
+mod pending;
+mod search;
+mod tend;
+#[cfg(test)]
+mod testing;
+mod tokens;
+mod uploads;
+mod versions;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use protocol::{Clock, Entropy};
+use store::Db;
+
+pub use accounts::{Account, AccountKind, Role};
+pub use blobs::{BLOB_BYTES_MAX, Blob, BlobError, Blobs, Stored};
+pub use caller::Caller;
+pub use catalogue::Catalogued;
+pub use cursor::{Direction, PAGE_ROWS, Page};
+pub use error::RegistryError;
+pub use files::{FileRow, NewFile};
+pub use hook_publisher::{HookPublisher, OpenHookError};
+pub use input::{BadSchema, InputSchema, check_input};
+pub use models::{Links, ModelPatch, ModelRow, ModelSort, NewModel, Visibility};
+pub use search::Found;
+pub use tokens::{NewToken, Scope, Scopes, TokenRow, UnknownScope, looks_like_a_token};
+pub use uploads::{Upload, UploadError};
+pub use versions::{PublishError, Published, VersionRow, VersionSummary};
+
+use cache::Cache;
+use catalogue::Catalogue;
+use pending::Pending;
+use uploads::Uploads;
+
+/// What a registry stands on.
+#[derive(Debug)]
+pub struct RegistryParts {
+    pub db: Db,
+    pub blobs: Blobs,
+    /// A local directory for partial uploads.
+    pub spool: PathBuf,
+    pub clock: Clock,
+    pub entropy: Entropy,
+    pub hooks: HookPublisher,
+}
+
+/// The registry. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    db: Db,
+    blobs: Blobs,
+    clock: Clock,
+    entropy: Entropy,
+    uploads: Arc<Uploads>,
+    hooks: Arc<HookPublisher>,
+    /// By id.
+    accounts: Arc<Cache<String, Arc<Account>>>,
+    /// By the hash of a token's secret.
+    callers: Arc<Cache<String, Caller>>,
+    catalogue: Arc<Catalogue>,
+    pending: Arc<Pending>,
+}
+
+impl Registry {
+    pub fn new(parts: RegistryParts) -> Self {
+        Self {
+            uploads: Arc::new(Uploads::new(parts.spool, parts.blobs.clone())),
+            db: parts.db,
+            blobs: parts.blobs,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            hooks: Arc::new(parts.hooks),
+            accounts: Arc::new(Cache::new(caller::CALLERS_MAX, caller::CALLERS_TTL_MS)),
+            callers: Arc::new(Cache::new(caller::CALLERS_MAX, caller::CALLERS_TTL_MS)),
+            catalogue: Arc::default(),
+            pending: Arc::default(),
+        }
+    }
+
+    pub fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+}

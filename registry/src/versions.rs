@@ -1,0 +1,178 @@
+//! Versions: published once, named by the hash of their manifest, never changed.
+
+mod check;
+mod publish;
+
+use std::sync::Arc;
+
+use protocol::manifest::VersionFile;
+use protocol::wire::Bundle;
+use protocol::{Digest, ModelRef, Timestamp, VersionConfig, VersionId};
+use serde_json::Value;
+use store::StoreError;
+
+use crate::caller::Caller;
+use crate::cursor::{Direction, Page, Scan};
+use crate::db::{model, version};
+use crate::input::{BadSchema, InputSchema};
+use crate::models::ModelRow;
+use crate::{Registry, RegistryError};
+
+pub use publish::Published;
+
+/// A version that may be run.
+#[derive(Clone, Debug)]
+pub struct VersionRow {
+    pub id: VersionId,
+    pub model: ModelRef,
+    pub config: Arc<VersionConfig>,
+    pub files: Arc<[VersionFile]>,
+    /// What a runner is told.
+    pub bundle: Arc<Bundle>,
+    pub input: InputSchema,
+    pub created_at: Timestamp,
+}
+
+/// A version as it is listed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VersionSummary {
+    pub id: VersionId,
+    pub created_at: Timestamp,
+    pub cog_version: String,
+    pub openapi_schema: Value,
+}
+
+/// Why a version is not published. All but the last are for its publisher to read.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("the model does not exist, or is not yours to see")]
+    ModelUnknown,
+    #[error("only the owner may publish")]
+    NotOwner,
+    #[error("a version has at most {max} files")]
+    TooManyFiles { max: usize },
+    #[error("the path {path:?} {why}")]
+    BadPath { path: String, why: &'static str },
+    #[error("{field} {why}")]
+    BadConfig { field: &'static str, why: String },
+    #[error("the schema {0}")]
+    BadSchema(#[from] BadSchema),
+    #[error("these blobs must be uploaded first: {}", listed(.digests))]
+    AbsentBlobs { digests: Vec<Digest> },
+    #[error("the blob {digest} has {found} bytes, not {stated}")]
+    WrongSize { digest: Digest, stated: u64, found: u64 },
+    #[error("the hook {name} is refused: {why}")]
+    HookRefused { name: String, why: String },
+    #[error("this version was deleted, and what is deleted does not come back: change something to publish another")]
+    Deleted,
+    #[error(transparent)]
+    Registry(RegistryError),
+}
+
+impl From<RegistryError> for PublishError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::ModelUnknown => Self::ModelUnknown,
+            RegistryError::NotOwner => Self::NotOwner,
+            error => Self::Registry(error),
+        }
+    }
+}
+
+impl From<StoreError> for PublishError {
+    fn from(error: StoreError) -> Self {
+        Self::Registry(error.into())
+    }
+}
+
+fn listed(digests: &[Digest]) -> String {
+    digests.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl Registry {
+    /// Lists a model's versions, newest first.
+    pub async fn list_versions(&self, model: &ModelRow, cursor: Option<&str>) -> Result<Page<VersionSummary>, RegistryError> {
+        let scan = Scan::of(Direction::Descending, cursor)?;
+        let (model_id, fetched) = (model.id.clone(), scan.clone());
+        let rows = self.db.read(move |tx| Box::pin(async move { version::list(tx, &model_id, &fetched).await })).await?;
+        Ok(scan.page(rows, |row| (row.created_at.micros(), row.id.to_string())))
+    }
+
+    /// Deletes a version for good; false when the model has no such version. If `latest` pointed at it, it moves to the newest that is left.
+    pub async fn delete_version(&self, caller: &Caller, model: &ModelRef, id: &VersionId) -> Result<bool, RegistryError> {
+        let row = self.require_own_model(caller, model).await?;
+        let (model_id, model_ref, id, now) = (row.id.clone(), model.clone(), *id, self.clock.now());
+        let moved_by = caller.account.id.clone();
+        let deleted = self.db.write(move |tx| {
+            Box::pin(async move {
+                if !version::delete(tx, &model_id, &id, now).await? {
+                    return Ok::<_, RegistryError>(false);
+                }
+                let latest = model::find(tx, &model_ref).await?.and_then(|row| row.latest_version_id);
+                if latest == Some(id) {
+                    let newest = version::newest(tx, &model_id).await?;
+                    if let Some(newest) = &newest {
+                        version::move_latest(tx, &model_id, newest, &moved_by, now).await?;
+                    }
+                    model::set_latest(tx, &model_id, newest.as_ref()).await?;
+                }
+                Ok(true)
+            })
+        });
+        let deleted = deleted.await?;
+        self.catalogue.forget_version(&row, &id);
+        Ok(deleted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Reference;
+
+    use super::*;
+    use crate::testing::{new_version, on_both_engines};
+
+    #[tokio::test]
+    async fn versions_are_listed_newest_first_and_without_the_deleted() {
+        on_both_engines(|house| async move {
+            let ada = house.caller("ada").await;
+            let model = house.model(&ada, "echo").await;
+            let mut published = Vec::new();
+            for text in ["one", "two", "three"] {
+                published.push(house.publish(&ada, &model.model, new_version(text)).await.id);
+                house.clock.advance_millis(1);
+            }
+            assert!(house.registry.delete_version(&ada, &model.model, &published[1]).await.unwrap());
+            let listed = house.registry.list_versions(&model, None).await.unwrap();
+            let ids: Vec<_> = listed.rows.iter().map(|row| row.id).collect();
+            assert_eq!(ids, [published[2], published[0]]);
+            assert_eq!(listed.rows[0].openapi_schema, new_version("three").config.openapi_schema);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn latest_moves_back_when_it_is_deleted_and_an_id_never_returns() {
+        on_both_engines(|house| async move {
+            let (ada, bob) = (house.caller("ada").await, house.caller("bob").await);
+            let model = house.model(&ada, "echo").await;
+            let first = house.publish(&ada, &model.model, new_version("one")).await;
+            house.clock.advance_millis(1);
+            let second = house.publish(&ada, &model.model, new_version("two")).await;
+            let latest = Reference::Latest(model.model.clone());
+
+            let foreign = house.registry.delete_version(&bob, &model.model, &second.id).await;
+            assert!(matches!(foreign, Err(RegistryError::NotOwner)), "{foreign:?}");
+            assert!(house.registry.delete_version(&ada, &model.model, &second.id).await.unwrap());
+            assert!(!house.registry.delete_version(&ada, &model.model, &second.id).await.unwrap());
+            assert_eq!(house.registry.resolve(&latest, "").await.unwrap().unwrap().version.id, first.id);
+            assert!(house.registry.resolve(&Reference::Bare(second.id), "").await.unwrap().is_none());
+
+            let again = house.registry.publish(&ada, &model.model, new_version("two")).await;
+            assert!(matches!(again, Err(PublishError::Deleted)), "{again:?}");
+            assert!(house.registry.delete_version(&ada, &model.model, &first.id).await.unwrap());
+            assert!(house.registry.resolve(&latest, "").await.unwrap().is_none());
+        })
+        .await;
+    }
+}

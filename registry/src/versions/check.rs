@@ -1,0 +1,273 @@
+//! What a version must look like before anything is stored: its paths, and its config against its files.
+
+use std::collections::HashMap;
+
+use protocol::VersionConfig;
+use protocol::manifest::{Environment, ModelProtocol, VersionFile};
+use protocol::name::check_name;
+
+use crate::versions::PublishError;
+
+const FILES_MAX: usize = 10_000;
+const PATH_BYTES_MAX: usize = 1_024;
+/// Longest part of a path on common file systems.
+const PART_BYTES_MAX: usize = 255;
+const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+const COMMAND_ARGUMENTS_MAX: usize = 256;
+const CONCURRENCY_MAX: u32 = 1_024;
+/// One hour: weights of hundreds of gigabytes load in less.
+const SETUP_SECONDS_MAX: u32 = 3_600;
+/// One day.
+const RUN_SECONDS_MAX: u32 = 86_400;
+const HOOKS_MAX: usize = 8;
+const COG_VERSION_BYTES_MAX: usize = 64;
+
+/// Refuses paths that could leave the project's folder, or that some file system would fold into one.
+pub(super) fn check_files(files: &[VersionFile]) -> Result<(), PublishError> {
+    if files.len() > FILES_MAX {
+        return Err(PublishError::TooManyFiles { max: FILES_MAX });
+    }
+    let mut seen: HashMap<String, Kind> = HashMap::with_capacity(files.len());
+    for file in files {
+        let bad = |why| PublishError::BadPath { path: file.path.chars().take(200).collect(), why };
+        check_path(&file.path).map_err(bad)?;
+        let folded = file.path.to_lowercase();
+        for (at, _) in folded.match_indices('/') {
+            if *seen.entry(folded[..at].to_owned()).or_insert(Kind::Folder) == Kind::File {
+                return Err(bad("is a file and a folder at once"));
+            }
+        }
+        match seen.insert(folded, Kind::File) {
+            None => {}
+            Some(Kind::File) => return Err(bad("is there twice, or differs from another only in upper and lower case")),
+            Some(Kind::Folder) => return Err(bad("is a file and a folder at once")),
+        }
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    File,
+    Folder,
+}
+
+fn check_path(path: &str) -> Result<(), &'static str> {
+    if path.is_empty() || path.len() > PATH_BYTES_MAX {
+        return Err("must have 1 to 1024 bytes");
+    }
+    if path.chars().any(|c| c.is_control() || c == '\\') {
+        return Err("contains a backslash or a control character");
+    }
+    for part in path.split('/') {
+        match part {
+            "" => return Err("must be relative, without empty parts"),
+            "." | ".." => return Err("must not contain `.` or `..`"),
+            part if part.len() > PART_BYTES_MAX => return Err("has a part of more than 255 bytes"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn check_config(config: &VersionConfig, files: &[VersionFile]) -> Result<(), PublishError> {
+    if config.to_bytes().len() > CONFIG_BYTES_MAX {
+        return Err(bad("config", "must have at most 1 MiB"));
+    }
+    check_start(config, files)?;
+    if let Some(environment) = &config.environment {
+        check_environment(environment, files)?;
+    }
+    if !(1..=CONCURRENCY_MAX).contains(&config.concurrency) {
+        return Err(bad("concurrency", "must be from 1 to 1024"));
+    }
+    if !(1..=SETUP_SECONDS_MAX).contains(&config.limits.setup_seconds_max) {
+        return Err(bad("limits.setup_seconds_max", "must be from 1 to 3600"));
+    }
+    if !(1..=RUN_SECONDS_MAX).contains(&config.limits.run_seconds_max) {
+        return Err(bad("limits.run_seconds_max", "must be from 1 to 86400"));
+    }
+    let is_plain = config.cog_version.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_plain || config.cog_version.len() > COG_VERSION_BYTES_MAX {
+        return Err(bad("cog_version", "must be a version number"));
+    }
+    check_hooks(config)
+}
+
+/// How the model's process comes to life.
+fn check_start(config: &VersionConfig, files: &[VersionFile]) -> Result<(), PublishError> {
+    if config.command.len() > COMMAND_ARGUMENTS_MAX || config.command.iter().any(|argument| argument.contains('\0')) {
+        return Err(bad("command", "must have at most 256 arguments, without zero bytes"));
+    }
+    if let Some(predictor) = &config.predictor {
+        let (file, class) = predictor.split_once(':').ok_or_else(|| bad("predictor", "is written file.py:Class"))?;
+        let is_name = !class.is_empty() && class.chars().all(|c| c.is_alphanumeric() || c == '_');
+        if !is_name {
+            return Err(bad("predictor", "is written file.py:Class"));
+        }
+        require_file("predictor", file, files)?;
+    }
+    match config.protocol {
+        ModelProtocol::Cog if config.predictor.is_none() && config.command.is_empty() => {
+            Err(bad("predictor", "or command is required: without one of them nothing can be started"))
+        }
+        ModelProtocol::Openai if config.command.is_empty() => Err(bad("command", "is required for the protocol openai")),
+        ModelProtocol::Openai => check_openai(config),
+        ModelProtocol::Cog => Ok(()),
+    }
+}
+
+fn check_openai(config: &VersionConfig) -> Result<(), PublishError> {
+    let spec = config.openai.as_ref().ok_or_else(|| bad("openai", "is required for the protocol openai"))?;
+    if !["/v1/chat/completions", "/v1/completions", "/v1/embeddings"].contains(&spec.endpoint.as_str()) {
+        return Err(bad("openai.endpoint", "must be /v1/chat/completions, /v1/completions or /v1/embeddings"));
+    }
+    let is_path = spec.ready.starts_with('/') && spec.ready.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_path { Ok(()) } else { Err(bad("openai.ready", "must be a path such as /health")) }
+}
+
+fn check_environment(environment: &Environment, files: &[VersionFile]) -> Result<(), PublishError> {
+    let minor = environment.python.strip_prefix("3.").unwrap_or_default();
+    let is_release = !minor.is_empty() && minor.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    if !is_release || minor.len() > 8 {
+        return Err(bad("environment.python", "must be a release of Python 3, such as 3.11"));
+    }
+    require_file("environment.lock", &environment.lock, files)
+}
+
+fn check_hooks(config: &VersionConfig) -> Result<(), PublishError> {
+    if config.hooks.len() > HOOKS_MAX {
+        return Err(bad("hooks", "must be at most 8"));
+    }
+    for (n, hook) in config.hooks.iter().enumerate() {
+        check_name(&hook.name).map_err(|error| bad("hooks.name", error.to_string()))?;
+        if config.hooks[..n].iter().any(|earlier| earlier.name == hook.name) {
+            return Err(bad("hooks.name", "must differ from hook to hook"));
+        }
+        if hook.stages.is_empty() {
+            return Err(bad("hooks.stages", "must name at least one of before, stream and after"));
+        }
+    }
+    Ok(())
+}
+
+fn require_file(field: &'static str, path: &str, files: &[VersionFile]) -> Result<(), PublishError> {
+    if files.iter().any(|file| file.path == path) {
+        return Ok(());
+    }
+    let named: String = path.chars().take(200).collect();
+    Err(bad(field, format!("names {named:?}, which is not among the files")))
+}
+
+fn bad(field: &'static str, why: impl Into<String>) -> PublishError {
+    PublishError::BadConfig { field, why: why.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Digest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn files(paths: &[&str]) -> Vec<VersionFile> {
+        paths.iter().map(|path| VersionFile { path: (*path).to_owned(), digest: Digest::of(b""), size: 0 }).collect()
+    }
+
+    #[test]
+    fn paths_that_leave_the_folder_or_fold_into_one_are_refused() {
+        for bad in [
+            "",
+            "/",
+            "/etc/passwd",
+            "..",
+            "../x",
+            "a/../b",
+            "a/..",
+            "./a",
+            "a/./b",
+            "a//b",
+            "a/",
+            "a\\b",
+            "..\\x",
+            "a\0b",
+            "a\nb",
+            "C:\\x",
+            &"a".repeat(256),
+            &"a/".repeat(600),
+        ] {
+            assert!(matches!(check_files(&files(&[bad])), Err(PublishError::BadPath { .. })), "{bad:?}");
+        }
+        for clash in [["a", "a"], ["README", "readme"], ["a/b", "A/B"], ["a", "a/b"], ["a/b", "a"], ["A/b", "a"], ["É", "é"]] {
+            assert!(matches!(check_files(&files(&clash)), Err(PublishError::BadPath { .. })), "{clash:?}");
+        }
+        check_files(&files(&["predict.py", "a/b", "a/c", "a.b/c", ".hidden", "weights/model v2.bin", "höhe.txt", "...", "a..b"])).unwrap();
+    }
+
+    #[test]
+    fn the_number_of_files_is_bounded() {
+        let many: Vec<String> = (0..=FILES_MAX).map(|n| n.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(matches!(check_files(&files(&many)), Err(PublishError::TooManyFiles { .. })));
+        check_files(&files(&many[1..])).unwrap();
+    }
+
+    fn check(change: &Value) -> Result<(), PublishError> {
+        let mut config = json!({"protocol": "cog", "predictor": "predict.py:Predictor", "openapi_schema": {}});
+        for (key, value) in change.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        check_config(&serde_json::from_value(config).unwrap(), &files(&["predict.py", "requirements.lock"]))
+    }
+
+    #[test]
+    fn a_config_that_could_not_run_is_refused_with_its_reason() {
+        let hook = |name: &str, stages: &[&str]| json!({"name": name, "digest": Digest::of(b""), "stages": stages});
+        for (change, field) in [
+            (json!({"predictor": null}), "predictor"),
+            (json!({"predictor": "predict.py"}), "predictor"),
+            (json!({"predictor": "predict.py:"}), "predictor"),
+            (json!({"predictor": "predict.py:Predictor; rm"}), "predictor"),
+            (json!({"predictor": "absent.py:Predictor"}), "predictor"),
+            (json!({"command": ["a\0b"]}), "command"),
+            (json!({"protocol": "openai", "predictor": null}), "command"),
+            (json!({"protocol": "openai", "command": ["serve"]}), "openai"),
+            (
+                json!({"protocol": "openai", "command": ["serve"], "openai": {"endpoint": "/v1/other", "ready": "/health"}}),
+                "openai.endpoint",
+            ),
+            (
+                json!({"protocol": "openai", "command": ["serve"], "openai": {"endpoint": "/v1/completions", "ready": "http://x"}}),
+                "openai.ready",
+            ),
+            (json!({"environment": {"python": "3.11", "lock": "absent.lock"}}), "environment.lock"),
+            (json!({"environment": {"python": "2.7", "lock": "requirements.lock"}}), "environment.python"),
+            (json!({"environment": {"python": "3.11; x", "lock": "requirements.lock"}}), "environment.python"),
+            (json!({"concurrency": 0}), "concurrency"),
+            (json!({"limits": {"setup_seconds_max": 0}}), "limits.setup_seconds_max"),
+            (json!({"limits": {"run_seconds_max": 90_000}}), "limits.run_seconds_max"),
+            (json!({"cog_version": "a\0"}), "cog_version"),
+            (json!({"hooks": [hook("../x", &["before"])]}), "hooks.name"),
+            (json!({"hooks": [hook("a", &["before"]), hook("a", &["after"])]}), "hooks.name"),
+            (json!({"hooks": [hook("a", &[])]}), "hooks.stages"),
+            (json!({"license": "x".repeat(CONFIG_BYTES_MAX)}), "config"),
+        ] {
+            match check(&change) {
+                Err(PublishError::BadConfig { field: named, .. }) => assert_eq!(named, field, "{change}"),
+                other => panic!("{change}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn configs_that_can_run_are_taken() {
+        for change in [
+            json!({}),
+            json!({"predictor": null, "command": ["feira", "model", "hello-world"]}),
+            json!({"environment": {"python": "3.11.9", "lock": "requirements.lock"}}),
+            json!({"protocol": "openai", "command": ["serve"], "openai": {"endpoint": "/v1/chat/completions", "ready": "/health"}}),
+        ] {
+            check(&change).unwrap_or_else(|error| panic!("{change}: {error}"));
+        }
+    }
+}

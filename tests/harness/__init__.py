@@ -1,0 +1,1 @@
+"""What the suites share: a server to test, a way to ask it, and the laws that must hold afterwards."""
