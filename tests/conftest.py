@@ -1,18 +1,15 @@
 """Fixtures of all suites: one server a session, and what is published on it."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from harness.api import Api  # noqa: E402
-from harness.demo import DemoServer, attached  # noqa: E402
-from harness.projects import project  # noqa: E402
-from harness.server import Server  # noqa: E402
+from harness.api import Api
+from harness.demo import DemoServer, attached
+from harness.projects import project
+from harness.server import Server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

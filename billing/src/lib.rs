@@ -1,7 +1,7 @@
 //! What a prediction cost: meter → price → charge, and the double-entry ledger that holds, captures and voids.
 //!
-//! The first four modules are arithmetic. [`ledger`] decides which entries a command makes, and only `db` writes them; nothing updates or
-//! deletes an entry.
+//! Meter, price, charge and hold are arithmetic. `ledger::posting` decides which entries a command makes, and only `db` writes them;
+//! nothing updates or deletes an entry.
 
 pub mod charge;
 mod db;

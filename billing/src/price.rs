@@ -53,10 +53,12 @@ impl PriceBook {
         PriceBook(hardware)
     }
 
+    /// Lists the hardware in the order in which it is shown.
     pub fn hardware(&self) -> &[Hardware] {
         &self.0
     }
 
+    /// Finds what a SKU is and costs; none when the platform has no such hardware.
     pub fn find(&self, sku: &str) -> Option<&Hardware> {
         self.0.iter().find(|hardware| hardware.sku == sku)
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use protocol::Problem;
 use protocol::api::Page;
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -22,6 +22,8 @@ pub use upload::{Blob, Source, UploadError, Uploads};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than the 60 s for which a server may hold a `Prefer: wait`, and than the 15 s between two signs of life of a stream.
 const READ_TIMEOUT: Duration = Duration::from_secs(75);
+/// For requests that take as long as the network or the server's own work does: a large file, a hook that is compiled.
+const SLOW_TIMEOUT: Duration = Duration::from_hours(1);
 /// A refusal longer than this is not read: problems are short.
 const PROBLEM_BYTES_MAX: usize = 256 * 1024;
 const TRIES_MAX: u32 = 6;
@@ -64,20 +66,21 @@ impl ClientError {
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
+    /// Without the limit on silence: while a body is sent, nothing is read.
+    slow: reqwest::Client,
     endpoint: Endpoint,
 }
 
 impl Client {
     pub fn new(endpoint: Endpoint) -> Result<Self, ClientError> {
-        let mut http = reqwest::Client::builder()
-            .user_agent(concat!("feira/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT);
-        if endpoint.is_loopback() {
-            http = http.no_proxy();
-        }
-        let http = http.build().map_err(|source| ClientError::Unreachable { host: endpoint.host(), source })?;
-        Ok(Self { http, endpoint })
+        let build = |limit: fn(ClientBuilder) -> ClientBuilder| {
+            let http = reqwest::Client::builder().user_agent(concat!("feira/", env!("CARGO_PKG_VERSION"))).connect_timeout(CONNECT_TIMEOUT);
+            let http = if endpoint.is_loopback() { http.no_proxy() } else { http };
+            limit(http).build().map_err(|source| ClientError::Unreachable { host: endpoint.host(), source })
+        };
+        let http = build(|http| http.read_timeout(READ_TIMEOUT))?;
+        let slow = build(|http| http.timeout(SLOW_TIMEOUT))?;
+        Ok(Self { http, slow, endpoint })
     }
 
     pub fn endpoint(&self) -> &Endpoint {
@@ -121,7 +124,15 @@ impl Client {
 
     /// A request to this server, with the token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, self.endpoint.url(path));
+        self.authorized(self.http.request(method, self.endpoint.url(path)))
+    }
+
+    /// The same for a request that may take its time.
+    pub fn slow_request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.authorized(self.slow.request(method, self.endpoint.url(path)))
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.endpoint.token {
             Some(token) => request.bearer_auth(token.reveal()),
             None => request,

@@ -5,6 +5,7 @@ pub mod cancel;
 pub mod credit;
 pub mod doctor;
 pub mod hook;
+pub mod ledger;
 pub mod login;
 pub mod logs;
 pub mod model;

@@ -87,6 +87,9 @@ enum Call {
     /// Credit: grant (operators)
     #[command(subcommand)]
     Credit(command::credit::Credit),
+    /// The ledger: verify
+    #[command(subcommand)]
+    Ledger(command::ledger::Ledger),
     /// Hooks: check
     #[command(subcommand)]
     Hook(command::hook::Hook),
@@ -131,6 +134,7 @@ async fn execute(call: Call, context: &Context) -> anyhow::Result<Exit> {
         Call::Up(up) => return up.execute(context).await,
         Call::Doctor(doctor) => return doctor.execute(context).await,
         Call::Run(run) => return run.execute(context).await,
+        Call::Ledger(ledger) => return ledger.execute(context).await,
         Call::Login(login) => login.execute(context).await?,
         Call::Whoami => command::whoami::execute(context).await?,
         Call::Push(push) => push.execute(context).await?,

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use protocol::ModelRef;
 use protocol::api::{Model, Version};
+use reqwest::Method;
 
 use crate::client::{Blob, Client, ClientError, Uploads, patiently};
 use crate::command::models::{NewModel, model_path};
@@ -37,7 +38,7 @@ pub async fn publish(
     uploads.send(&missing, bars).await?;
     let path = format!("{}/versions", model_path(model));
     let new_version = project.new_version();
-    let version: Version = patiently(|| client.post(&path, &new_version)).await?;
+    let version: Version = patiently(|| client.answer(client.slow_request(Method::POST, &path).json(&new_version))).await?;
     let sent_bytes = missing.iter().map(|blob| blob.size).sum();
     Ok(Published { model: page, version, sent_files: missing.len(), sent_bytes })
 }

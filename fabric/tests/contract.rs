@@ -8,14 +8,14 @@ use protocol::{Clock, Entropy, PredictionId, Timestamp};
 use serde_json::json;
 
 fn assignment() -> Assignment {
-    let config = serde_json::from_value(json!({"protocol": "cog", "openapi_schema": {}})).unwrap();
+    let config = serde_json::from_value(json!({"protocol": "cog", "openapi_schema": {}})).expect("plain data");
     Assignment {
         prediction: PredictionId::new(&Clock::system(), &Entropy::system()),
         attempt: 1,
         account: "acc".to_owned(),
         bundle: Arc::new(Bundle {
-            model: "feira/hello-world".parse().unwrap(),
-            version: "00".repeat(32).parse().unwrap(),
+            model: "feira/hello-world".parse().expect("plain data"),
+            version: "00".repeat(32).parse().expect("plain data"),
             config,
             files: Vec::new(),
         }),

@@ -41,7 +41,7 @@ impl Default for GatewayConfig {
             region: "local".to_owned(),
             sole: false,
             lease: Duration::from_secs(15),
-            queue_ttl: Duration::from_secs(600),
+            queue_ttl: Duration::from_mins(10),
             attempts_max: 3,
             drain: Duration::from_secs(20),
             file_bytes_max: 100 * 1024 * 1024,

@@ -59,13 +59,8 @@ impl Refused {
 
 /// What a caller is told of a failure of ours; the cause is in the log.
 fn internal(error: &(dyn std::error::Error + 'static)) -> Problem {
-    let mut cause = String::new();
-    let mut source = error.source();
-    while let Some(error) = source {
-        cause.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    tracing::error!(%error, cause, "a request failed on our side");
+    let causes: Vec<String> = std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string).collect();
+    tracing::error!(%error, causes = causes.join(": "), "a request failed on our side");
     Problem::new(500, "Internal error", "Something failed on our side; nothing was charged. Try again, and tell the operator if it stays")
 }
 

@@ -31,8 +31,8 @@ pub(crate) struct Transcript {
 }
 
 impl Transcript {
-    pub fn note_output(&mut self) {
-        self.cuts.push(Cut::Output);
+    pub fn note_outputs(&mut self, count: usize) {
+        self.cuts.extend(std::iter::repeat_n(Cut::Output, count));
     }
 
     /// Notes that the row's logs have grown from `from` to `to` bytes.
@@ -83,17 +83,14 @@ impl Transcript {
 
     /// Reads what `write` wrote; a row without it is cut once for its logs and once an output.
     pub fn of(row: &PredictionRow) -> Self {
-        match row.event_log.as_deref().map(Self::parse) {
-            Some(Some(transcript)) => transcript,
-            _ => {
-                let mut transcript = Self::default();
-                if !row.logs.is_empty() {
-                    transcript.note_logs(0, row.logs.len());
-                }
-                outputs_of(&row.output).iter().for_each(|_| transcript.note_output());
-                transcript
+        row.event_log.as_deref().and_then(Self::parse).unwrap_or_else(|| {
+            let mut transcript = Self::default();
+            if !row.logs.is_empty() {
+                transcript.note_logs(0, row.logs.len());
             }
-        }
+            transcript.note_outputs(outputs_of(&row.output).len());
+            transcript
+        })
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -102,7 +99,7 @@ impl Transcript {
         for word in text.split_whitespace() {
             let count: usize = word.get(1..)?.parse().ok()?;
             match word.as_bytes().first()? {
-                b'o' => (0..count).for_each(|_| transcript.note_output()),
+                b'o' => transcript.note_outputs(count),
                 b'l' => {
                     transcript.note_logs(logged, logged + count);
                     logged += count;
@@ -140,10 +137,10 @@ mod tests {
     fn told() -> (Transcript, PredictionRow) {
         let mut transcript = Transcript::default();
         transcript.note_logs(0, 3);
-        transcript.note_output();
-        transcript.note_output();
+        transcript.note_outputs(1);
+        transcript.note_outputs(1);
         transcript.note_logs(3, 5);
-        transcript.note_output();
+        transcript.note_outputs(1);
         let mut row = row();
         row.logs = "abcde".to_owned();
         row.output = json!(["x", "y", "z"]);

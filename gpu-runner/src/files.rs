@@ -74,7 +74,8 @@ impl Desk {
             sources.insert(token, text);
             Value::String(address)
         });
-        let files = Arc::new(RunFiles { prediction, grant: grant.clone(), sources, uploads: Mutex::default(), unfetched: Mutex::default() });
+        let files =
+            Arc::new(RunFiles { prediction, grant: grant.clone(), sources, uploads: Mutex::default(), unfetched: Mutex::default() });
         self.runs().insert(prediction.to_string(), files.clone());
         (OpenFiles { desk: self.clone(), files }, input)
     }
@@ -100,7 +101,8 @@ impl Desk {
             Ok(response) => Some(response),
             Err(error) => {
                 tracing::info!(prediction = %files.prediction, error = &error as &dyn std::error::Error, "an input file could not be fetched");
-                *files.unfetched.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{} could not be fetched: {error}", last_segment(source)));
+                *files.unfetched.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(format!("{} could not be fetched: {error}", last_segment(source)));
                 None
             }
         }
@@ -131,7 +133,14 @@ impl Desk {
     ///
     /// Cog uploads no file that lies inside an object, and sends it as a `data:` address instead; and it drops the query of a location,
     /// which is why it is only ever told a reference.
-    pub async fn publish(&self, files: &RunFiles, config: &VersionConfig, schema: &Value, name: &str, chunk: Value) -> Result<Value, FileError> {
+    pub async fn publish(
+        &self,
+        files: &RunFiles,
+        config: &VersionConfig,
+        schema: &Value,
+        name: &str,
+        chunk: Value,
+    ) -> Result<Value, FileError> {
         let mut inline = Vec::new();
         let chunk = map_files(&config.openapi_schema, schema, chunk, &mut |text| match files.uploads().locations.get(&text) {
             Some(location) => Value::String(location.clone()),

@@ -2,7 +2,7 @@
 //! the platform but the short-lived grants that come with assignments.
 //!
 //! The road inside: the inbox → `pool` (a fair `queue` for each version, a `plan` of what to do next) → `instance` (files, environment,
-//! sandbox, process) → `run` (one prediction in a `slot`) → `model` (Cog or OpenAI) → `backlog` → events on the call.
+//! sandbox, process) → `run` (one prediction in a `slot`) → `model` (Cog's or `OpenAI`'s protocol) → `backlog` → events on the call.
 
 mod backlog;
 mod card;
@@ -85,7 +85,13 @@ pub enum RunnerError {
 }
 
 /// Runs until `stop`, then drains: what runs may finish for a while, and when this returns no process that it started is left.
-pub async fn serve(config: RunnerConfig, fabric: Fabric, clock: Clock, entropy: Entropy, stop: CancellationToken) -> Result<(), RunnerError> {
+pub async fn serve(
+    config: RunnerConfig,
+    fabric: Fabric,
+    clock: Clock,
+    entropy: Entropy,
+    stop: CancellationToken,
+) -> Result<(), RunnerError> {
     let sandbox = Sandbox::probe(config.isolation, &config.feira_exe).await?;
     let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_MAX).read_timeout(SILENCE_MAX);
     let http = http.build().map_err(RunnerError::Http)?;

@@ -4,10 +4,12 @@ pub mod cog;
 pub mod http;
 mod lines;
 pub mod openai;
+mod prompt;
 
 use protocol::wire::{FailCode, Started, TokenUsage};
 use protocol::{PredictionId, VersionConfig};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::backlog::Backlog;
 use crate::files::{Desk, RunFiles};
@@ -22,6 +24,8 @@ pub struct Run<'a> {
     pub desk: &'a Desk,
     pub files: &'a RunFiles,
     pub backlog: &'a Backlog,
+    /// Cancelled before the model is asked to stop: then it was the runner's wish when it does.
+    pub stop: CancellationToken,
 }
 
 /// How a run ended, as the model's side of the connection shows it.

@@ -151,6 +151,13 @@ impl Pool {
         self.cancel_of.insert(key, watch);
     }
 
+    /// Its watch holds its line open.
+    fn waits_no_more(&mut self, turn: &Turn) {
+        if let Some(watch) = self.cancel_of.remove(&key_of(turn)) {
+            watch.abort();
+        }
+    }
+
     fn cancelled(&mut self, who: Result<Who, JoinError>) {
         // An aborted watch belongs to a prediction that does not wait any more.
         let Ok(who) = who else { return };
@@ -177,9 +184,7 @@ impl Pool {
 
     fn run(&mut self, version: VersionId, instance: InstanceId) {
         let Some((waiting, slot)) = self.floor.take(version, instance) else { return };
-        if let Some(watch) = self.cancel_of.remove(&key_of(&waiting.entry)) {
-            watch.abort();
-        }
+        self.waits_no_more(&waiting.entry);
         let task = self.runs.spawn(run(slot.occupy(), waiting.entry, self.around.clone()));
         self.works_for.insert(task.id(), instance);
     }
@@ -317,12 +322,13 @@ impl Pool {
         }
     }
 
-    fn refuse(&self, turn: Turn, code: FailCode, message: &str, prints: &str) {
+    fn refuse(&mut self, turn: Turn, code: FailCode, message: &str, prints: &str) {
         self.conclude(turn, Outcome::Failed { code, message: message.to_owned() }, prints);
     }
 
     /// Ends a prediction that never started.
-    fn conclude(&self, turn: Turn, outcome: Outcome, prints: &str) {
+    fn conclude(&mut self, turn: Turn, outcome: Outcome, prints: &str) {
+        self.waits_no_more(&turn);
         let backlog = Arc::new(Backlog::default());
         backlog.log(prints);
         backlog.end(Ended { outcome, run_us: 0, usage: None });

@@ -97,9 +97,10 @@ async fn outcome(instance: &Instance, turn: &Turn, backlog: &Backlog, halt: &Can
         desk: &instance.desk,
         files: &files,
         backlog,
+        stop: CancellationToken::new(),
     };
     let outcome = match predict(instance, turn, run, halt).await {
-        (ModelEnd::NotTaken, None) => return None,
+        (ModelEnd::NotTaken | ModelEnd::Died, None) if backlog.started_at().is_none() => return None,
         // It was done before it heard the cancel.
         (ModelEnd::Succeeded { usage }, None | Some(Stop::Canceled)) => return Some((Outcome::Succeeded, usage)),
         (_, Some(Stop::Canceled)) => Outcome::Canceled,
@@ -108,7 +109,7 @@ async fn outcome(instance: &Instance, turn: &Turn, backlog: &Backlog, halt: &Can
             failed(FailCode::Timeout, format!("the prediction ran longer than {seconds} s"))
         }
         (_, Some(Stop::Halt)) => failed(FailCode::RunnerLost, "the runner was stopped".to_owned()),
-        (ModelEnd::Died, None) => death(instance).await,
+        (ModelEnd::Died | ModelEnd::NotTaken, None) => death(instance).await,
         (ModelEnd::Canceled, None) => failed(FailCode::ModelError, "the model ended the prediction without being asked to".to_owned()),
         (ModelEnd::GivenUp { code, message }, None) => {
             if !instance.model.stops_when_dropped() {
@@ -126,7 +127,7 @@ async fn outcome(instance: &Instance, turn: &Turn, backlog: &Backlog, halt: &Can
 
 /// The model's end and, when it was the runner that ended it, why.
 async fn predict(instance: &Instance, turn: &Turn, run: Run<'_>, halt: &CancellationToken) -> (ModelEnd, Option<Stop>) {
-    let (prediction, backlog) = (run.prediction, run.backlog);
+    let (prediction, backlog, asked_to_stop) = (run.prediction, run.backlog, run.stop.clone());
     let limit = Duration::from_secs(run.config.limits.run_seconds_max.into());
     let mut predicting = Box::pin(instance.model.predict(run));
     let stop = tokio::select! {
@@ -137,9 +138,8 @@ async fn predict(instance: &Instance, turn: &Turn, run: Run<'_>, halt: &Cancella
         () = run_out(backlog, limit) => Stop::Timeout,
         () = halt.cancelled() => Stop::Halt,
     };
-    let stopping = async {
-        if instance.model.cancel(prediction).await { Some(predicting.as_mut().await) } else { None }
-    };
+    asked_to_stop.cancel();
+    let stopping = async { if instance.model.cancel(prediction).await { Some(predicting.as_mut().await) } else { None } };
     let stopped = tokio::select! {
         stopped = timeout(STOP_GRACE, stopping) => stopped,
         _ = instance.died() => Ok(Some(ModelEnd::Died)),

@@ -50,11 +50,11 @@ pub struct Blob {
 /// Where a hook is stopped. The defaults are those of the contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Running time of `before`: 50 ms.
+    /// Processor time of `before`: 50 ms.
     pub before_max: Duration,
-    /// Running time of `after`: 50 ms.
+    /// Processor time of `after`: 50 ms.
     pub after_max: Duration,
-    /// Running time of opening a stream, of each push and of finishing: 10 ms.
+    /// Processor time of opening a stream, of each push and of finishing: 10 ms.
     pub push_max: Duration,
     /// Linear memory of all of the component's modules together: 64 MiB. Never above [`crate::EngineSettings::memory_bytes_max`].
     pub memory_bytes_max: usize,

@@ -19,8 +19,8 @@ use crate::report::{Outcome, Report};
 use crate::sandbox::{Sandbox, Stop, context, explain};
 use crate::stream::Stream;
 
-/// A guest that waits instead of running, which only WASI's timers let it, is stopped after so many times its running time. The
-/// factor leaves room for a machine with more guests than cores.
+/// A call also ends after so many times its processor time by the wall clock: a guest can wait instead of running, on WASI's timers
+/// or for a core. The factor leaves room for a machine with more guests than cores.
 const WALL_FACTOR: u32 = 10;
 
 /// A hook that is loaded. Cheap to clone.

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// One call of a hook, or one stream from its opening to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Microseconds the guest ran, starting its instance included, waiting for a core not.
+    /// Microseconds of processor time, starting its instance included.
     pub duration_us: u64,
     /// The most linear memory it had at a time, in bytes.
     pub memory_peak_bytes: u64,

@@ -65,7 +65,7 @@ impl Sandbox {
             output_schema: call.output_schema.clone(),
             now_ms: call.now_ms,
             seed: call.seed,
-            clock: Arc::new(RunClock::new()),
+            clock: Arc::default(),
             run_until: Duration::ZERO,
             memory: Memory::new(call.limits.memory_bytes_max),
             log: Vec::new(),

@@ -27,6 +27,7 @@ impl Timestamp {
         self.0 / 1_000_000
     }
 
+    #[must_use]
     pub const fn plus_millis(self, millis: i64) -> Self {
         Self(self.0.saturating_add(millis.saturating_mul(1_000)))
     }

@@ -132,7 +132,7 @@ pub struct VersionConfig {
     /// The release of Cog whose contract the model speaks.
     #[serde(default)]
     pub cog_version: String,
-    /// An OpenAPI 3.0 document with `components.schemas.Input` and `Output`.
+    /// An `OpenAPI` 3.0 document with `components.schemas.Input` and `Output`.
     #[schema(value_type = Object)]
     pub openapi_schema: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,7 +168,7 @@ impl VersionConfig {
 pub enum ModelProtocol {
     /// Cog's HTTP contract.
     Cog,
-    /// A server with OpenAI's HTTP API.
+    /// A server with `OpenAI`'s HTTP API.
     Openai,
 }
 

@@ -44,11 +44,11 @@ impl Problem {
 
     /// A request that cannot be carried out, field by field; `detail` lists them a line each, as Replicate's API does.
     pub fn invalid(title: impl Into<String>, fields: Vec<InvalidField>) -> Self {
-        let mut detail = String::new();
-        for field in &fields {
+        let line = |field: &InvalidField| {
             let at = if field.field.is_empty() { String::new() } else { format!("{}: ", field.field) };
-            detail.push_str(&format!("- {at}{}\n", field.description));
-        }
+            format!("- {at}{}\n", field.description)
+        };
+        let detail: String = fields.iter().map(line).collect();
         Self { invalid_fields: fields, ..Self::new(422, title, detail) }
     }
 }

@@ -48,7 +48,7 @@ def test_every_guess_of_the_base_address_works(api: Api):
 def test_prices_balance_and_contract_are_there_for_callers(api: Api):
     assert any(price["sku"] == "cpu" for price in api.get("/v1/prices").json()["hardware"])
     assert set(api.get("/v1/account/balance").json()) == {"credit", "held", "available"}
-    contract = httpx.get(f"{api.base_url}openapi.json").json()
+    contract = httpx.get(f"{api.url}/openapi.json").json()
     assert contract["openapi"].startswith("3.") and "/v1/predictions" in contract["paths"]
 
 

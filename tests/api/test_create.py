@@ -33,8 +33,8 @@ def test_a_fresh_prediction_has_replicates_shape_and_says_where_it_is(api: Api, 
     expected = {"model": model, "version": version, "status": "starting", "input": {"text": "hi"}, "output": None, "error": None}
     expected |= {"logs": "", "source": "api", "data_removed": False}
     assert {key: fresh[key] for key in expected} == expected
-    assert answer.headers["location"] == fresh["urls"]["get"] == f"{api.base_url}v1/predictions/{fresh['id']}"
-    assert all(url.startswith(str(api.base_url)) for url in fresh["urls"].values())
+    assert answer.headers["location"] == fresh["urls"]["get"] == f"{api.url}/v1/predictions/{fresh['id']}"
+    assert all(url.startswith(api.url) for url in fresh["urls"].values())
     assert api.ended(fresh["id"])["output"] == "hi"
 
 

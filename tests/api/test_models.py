@@ -8,6 +8,7 @@ import pytest
 from harness.api import Api, problem
 from harness.projects import project
 from harness.server import Server
+from harness.wait import until
 
 Publish = Callable[[str], str]
 NULLABLE = {"github_url", "paper_url", "license_url", "cover_image_url", "default_example", "latest_version"}
@@ -86,7 +87,12 @@ def test_runs_are_counted(api: Api, published: Publish):
     echo = published("echo")
     count = api.get("/v1/models/feira/echo").json()["run_count"]
     api.run(echo, {"text": "counted"})
-    assert api.get("/v1/models/feira/echo").json()["run_count"] == count + 1
+
+    def run_is_counted() -> bool:
+        return api.get("/v1/models/feira/echo").json()["run_count"] == count + 1
+
+    # Counts are kept in memory and written every few seconds.
+    until(run_is_counted, 15)
 
 
 def test_a_deleted_version_is_gone_and_the_one_before_is_the_latest(server: Server, api: Api):

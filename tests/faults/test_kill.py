@@ -36,6 +36,8 @@ class Order:
             ]
         )
         self.cancels = input.get("seconds") == 3600
+        # The others are told at once that they are accepted, and ask until they have ended.
+        self.waits = not self.cancels and dice.random() < 0.5
         self.body = {"version": versions[name], "input": input}
         self.key = f"{seed}-{number}"
         self.id: str | None = None
@@ -83,7 +85,7 @@ def work(server: Server, orders: list[Order]) -> None:
 def one(api: httpx.Client, order: Order) -> bool:
     """Places one order and follows it to its end. False when the server went away under it."""
     try:
-        prefer = {} if order.cancels else {"prefer": "wait"}
+        prefer = {"prefer": "wait"} if order.waits else {}
         answer = api.post("/v1/predictions", json=order.body, headers={"idempotency-key": order.key} | prefer)
     except httpx.TransportError:
         return False

@@ -1,7 +1,12 @@
-"""A server with the demo models, whose weights are fetched once and kept between runs."""
+"""A server with the demo models, whose weights are fetched once and kept between runs.
 
+`python -m harness.demo FOLDER` starts one, prints its address and home as JSON once every model is open, and ends with its input.
+"""
+
+import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from harness.server import Server
@@ -36,7 +41,8 @@ class DemoServer(Server):
         return self
 
     def _is_open(self) -> bool:
-        assert self.process.poll() is None, self.log_tail()
+        said = self.log_tail(1000)
+        assert self.process.poll() is None and " waits: " not in said, said
         shown = self.api().get("/v1/models").json()["results"]
         return {model["name"] for model in shown if model["default_example"]} >= MODELS
 
@@ -46,3 +52,9 @@ def attached(home: Path, url: str) -> Server:
     server = Server(home.parent, demo=True)
     server.home, server.url = home, url
     return server
+
+
+if __name__ == "__main__":
+    with DemoServer(Path(sys.argv[1])) as server:
+        print(json.dumps({"url": server.url, "home": str(server.home)}), flush=True)
+        sys.stdin.read()

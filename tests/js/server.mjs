@@ -1,6 +1,7 @@
 // The server under test, as `tests/run` names it.
 
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 
 export const url = process.env.FEIRA_TEST_URL;
 export const token = readFileSync(`${process.env.FEIRA_TEST_HOME}/token`, 'utf8').trim();
@@ -13,7 +14,8 @@ export async function ask(path, options = {}) {
 }
 
 // A picture of our own: the example that the demo model ships.
-export const picture = readFileSync(new URL('../../cli/demo/upscale/example.png', import.meta.url));
+export const picturePath = fileURLToPath(new URL('../../cli/demo/upscale/example.png', import.meta.url));
+export const picture = readFileSync(picturePath);
 
 // Width and height of a PNG stand at fixed places behind its signature.
 export function sizeOf(png) {

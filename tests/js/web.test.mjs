@@ -6,7 +6,7 @@ import { after, afterEach, before, test } from 'node:test';
 
 import { chromium } from 'playwright-core';
 
-import { picture, sizeOf, token, url } from './server.mjs';
+import { picture, picturePath, sizeOf, token, url } from './server.mjs';
 
 const SCREENSHOTS = process.env.FEIRA_TEST_SCREENSHOTS;
 const RUN_MS_MAX = 120_000;
@@ -127,7 +127,8 @@ test('the tokens of smol-chat appear while it runs, and its bill is by the token
 test('a file dropped on the form of upscale comes out twice as large', async () => {
   const page = await visitor();
   await page.goto(`${url}/feira/upscale`);
-  await drop(page, 'input[type=file]', picture, 'dropped.png');
+  await page.locator('.drop').scrollIntoViewIfNeeded();
+  await drop(page, '.drop', picturePath);
   await page.locator('.drop img').waitFor();
   await press(page);
   await page.waitForURL('**/p/*');
@@ -137,19 +138,14 @@ test('a file dropped on the form of upscale comes out twice as large', async () 
   await page.context().close();
 });
 
-// Drops a file as a hand would: the browser itself gives it to the input below.
-async function drop(page, selector, content, name) {
-  const transfer = await page.evaluateHandle(([bytes, name]) => {
-    const transfer = new DataTransfer();
-    transfer.items.add(new File([Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0))], name, { type: 'image/png' }));
-    return transfer;
-  }, [content.toString('base64'), name]);
-  await page.dispatchEvent(selector, 'dragenter', { dataTransfer: transfer });
-  await page.locator(selector).evaluate((input, transfer) => {
-    input.files = transfer.files;
-    input.dispatchEvent(new DragEvent('drop', { dataTransfer: transfer }));
-    input.dispatchEvent(new Event('change', { bubbles: true }));
-  }, transfer);
+// Drops a file as a hand would: the browser itself hands it to what lies below the pointer.
+async function drop(page, selector, path) {
+  const { x, y, width, height } = await page.locator(selector).boundingBox();
+  const devtools = await page.context().newCDPSession(page);
+  const data = { items: [], files: [path], dragOperationsMask: 1 };
+  for (const type of ['dragEnter', 'dragOver', 'drop']) {
+    await devtools.send('Input.dispatchDragEvent', { type, x: x + width / 2, y: y + height / 2, data });
+  }
 }
 
 async function checkEnlarged(page) {

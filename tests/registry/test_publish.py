@@ -28,7 +28,7 @@ def pushed(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 def test_a_new_project_is_published_and_its_version_runs(api: Api, pushed: tuple[Path, dict, bytes]):
     _, said, content = pushed
-    assert said["sent_bytes"] >= WEIGHTS_BYTES and said["sent_files"] >= 3
+    assert said["sent_bytes"] >= WEIGHTS_BYTES and said["files"] >= 3
     assert api.run(f"feira/weighty:{said['id']}", {})["output"] == hashlib.sha256(content).hexdigest()
 
 

@@ -33,9 +33,9 @@ fn card(model: &Model, prices: &Prices, base: &str) -> Markup {
     }
 }
 
-/// The model's picture: its own when this shop keeps it, else the pattern of its version.
+/// The model's picture: its own when this shop keeps it or it stands in its own address, else the pattern of its version.
 pub(crate) fn cover(model: &Model, base: &str) -> Markup {
-    let own = model.cover_image_url.as_deref().and_then(|url| own_path(base, url));
+    let own = model.cover_image_url.as_deref().and_then(|url| if url.starts_with("data:image/") { Some(url) } else { own_path(base, url) });
     let name = format!("{}/{}", model.owner, model.name);
     let drawn = || cover::path(model.latest_version.as_ref().map(|version| version.id.as_str()), &name);
     html! {

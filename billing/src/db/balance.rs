@@ -44,14 +44,13 @@ struct Delta {
     amount: i64,
 }
 
-/// Reads credit and held of these accounts and, on an engine with other writers, keeps those from changing them. A balance without a row
-/// is absent.
+/// Reads the credit of these accounts and, on an engine with other writers, keeps those from changing it. Credit without a row is absent.
 ///
-/// Both are locked, although a command may read only one: one that holds goes from credit to held and one that settles goes back, and
-/// each would wait for the other. The balances that many share (`fee`, `payable`) are only ever added to, after these, in their order.
-pub(super) async fn lock_purses(tx: &mut Tx, accounts: impl Iterator<Item = &str>) -> Result<BTreeMap<Account, Credits>, StoreError> {
-    let purses = accounts.flat_map(|id| [Account::Credit(id.to_owned()), Account::Held(id.to_owned())]);
-    let by_name: BTreeMap<String, Account> = purses.map(|account| (account.to_string(), account)).collect();
+/// Credit is the gate to what an account holds: a command that holds goes from credit to held and one that settles goes back, so without
+/// a gate each would wait for the other. What many share (`fee`, `payable`) is only added to, after all gates, in one order.
+pub(super) async fn lock_credit(tx: &mut Tx, accounts: impl Iterator<Item = &str>) -> Result<BTreeMap<Account, Credits>, StoreError> {
+    let by_name: BTreeMap<String, Account> =
+        accounts.map(|id| Account::Credit(id.to_owned())).map(|credit| (credit.to_string(), credit)).collect();
     let names: Vec<&String> = by_name.keys().collect();
     let rows = sqlx::query(LOCK.on(tx)).bind(json(&names)?).fetch_all(tx).await?;
     let mut balances = BTreeMap::new();

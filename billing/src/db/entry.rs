@@ -8,7 +8,7 @@ use sqlx::Row;
 use store::{StoreError, Tx};
 
 use super::{Bulk, balance, json};
-use crate::ledger::{Captured, Held, Posting, deltas, hold_tx};
+use crate::ledger::posting::{Captured, Held, Posting, deltas, hold_tx};
 
 const INSERT_TX: Bulk = Bulk {
     sqlite: "insert into ledger_tx (id, kind, prediction_id, memo, created_at)

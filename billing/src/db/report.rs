@@ -28,6 +28,7 @@ pub struct LedgerReport {
 }
 
 impl LedgerReport {
+    /// Tells whether every law holds.
     pub fn is_sound(&self) -> bool {
         self.violations.is_empty()
     }

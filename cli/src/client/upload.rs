@@ -116,7 +116,7 @@ impl<'a> Uploads<'a> {
             let path = blob_path(&blob.digest);
             let sent = patiently(|| {
                 bar.set_position(0);
-                self.client.send(with_body(self.client.request(Method::PUT, &path), piece.clone(), bar))
+                self.client.send(with_body(self.client.slow_request(Method::PUT, &path), piece.clone(), bar))
             });
             sent.await.map_err(|error| changed_or(error, blob))?;
         } else {
@@ -133,7 +133,7 @@ impl<'a> Uploads<'a> {
         while offset < blob.size {
             bar.set_position(offset);
             let piece = self.read_piece(blob, offset).await?;
-            let request = self.client.request(Method::PATCH, &path).header("upload-offset", offset);
+            let request = self.client.slow_request(Method::PATCH, &path).header("upload-offset", offset);
             match self.client.answer::<Offset>(with_body(request, piece, bar)).await {
                 Ok(answer) => offset = answer.offset,
                 Err(error) if broken < BROKEN_PIECES_MAX && (error.is_passing() || is_conflict(&error)) => {
@@ -143,7 +143,7 @@ impl<'a> Uploads<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let finished = patiently(|| self.client.send(self.client.request(Method::PUT, &path))).await;
+        let finished = patiently(|| self.client.send(self.client.slow_request(Method::PUT, &path))).await;
         // Finished or refused for good: either way there is nothing left to take up.
         match fs::remove_file(self.state_file(blob)).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(UploadError::State(error)),

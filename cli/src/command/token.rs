@@ -70,7 +70,13 @@ impl Token {
                 }
                 let moment = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| at.to_string());
                 let row = |token: &Listed| {
-                    vec![token.id.clone(), token.name.clone(), token.scopes.join(" "), token.created_at.to_string(), moment(token.last_used_at)]
+                    vec![
+                        token.id.clone(),
+                        token.name.clone(),
+                        token.scopes.join(" "),
+                        token.created_at.to_string(),
+                        moment(token.last_used_at),
+                    ]
                 };
                 show::table(&["ID", "NAME", "SCOPES", "CREATED", "LAST USED"], &answer.tokens.iter().map(row).collect::<Vec<_>>())
             }

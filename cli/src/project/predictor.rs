@@ -14,7 +14,12 @@ use super::cog::CogProject;
 use super::{ProjectError, Tools};
 
 /// The reader itself; it lowers its own limits of CPU time, memory and file size first.
-const READER: &str = include_str!("read_predictor.py");
+const READER: &str = concat!(
+    include_str!("read_predictor/source.py"),
+    include_str!("read_predictor/literals.py"),
+    include_str!("read_predictor/types.py"),
+    include_str!("read_predictor/main.py"),
+);
 /// A thousand times what a long predictor takes.
 const WALL_MAX: Duration = Duration::from_secs(30);
 
@@ -172,11 +177,12 @@ mod tests {
 
     #[tokio::test]
     async fn choices_become_a_schema_of_their_own() {
-        let sizes =
-            "SIZES = {'s': 1, 'm': 2}\nDEFAULT = 'm'\nclass Color(str, Enum):\n  RED = 'red'\n  BLUE = 'blue'\nFast = Literal[1, 2.5]";
+        let sizes = "SIZES = {'s': load(1), 'm': load}\nDEFAULT = 'm'\nclass Color(str, Enum):\n  RED = 'red'\n  BLUE = 'blue'\nFast = Literal[1, 2.5]";
         for (argument, kind, values, default) in [
             ("x: str = Input(choices=['a', 'b'], default='b')", "string", json!(["a", "b"]), json!("b")),
             ("x: str = Input(choices=list(SIZES.keys()), default=DEFAULT)", "string", json!(["s", "m"]), json!("m")),
+            ("x: str = Input(choices=SIZES, default='s')", "string", json!(["s", "m"]), json!("s")),
+            ("x: str = Input(choices=[c.value for c in Color], default='red')", "string", json!(["red", "blue"]), json!("red")),
             ("x: int = Input(choices=[*range(2, 9, 2)], default=4)", "integer", json!([2, 4, 6, 8]), json!(4)),
             ("x: Literal['a', 'b'] = 'a'", "string", json!(["a", "b"]), json!("a")),
             ("x: Fast = 1", "number", json!([1, 2.5]), json!(1)),
@@ -294,6 +300,8 @@ mod tests {
     async fn a_source_made_to_exhaust_the_reader_only_fails() {
         let deep = format!("X = {}1{}\nclass Predictor:\n  def predict(self, x: int = X) -> str: ...", "-".repeat(5_000), "");
         assert!(read_source(&deep).await.is_err());
+        let heirs = "class A(B): pass\nclass B(A): pass\nclass Predictor(A): pass";
+        assert!(read_source(heirs).await.is_err());
         let circle = "A = B\nB = A\nclass Predictor:\n  def predict(self, x: int = A) -> str: ...";
         assert!(read_source(circle).await.unwrap_err().contains("not a literal"));
     }

@@ -140,7 +140,7 @@ pub(crate) async fn advance_all(tx: &mut Tx, progress: &[Progress]) -> Result<Ve
              returning prediction.id as id"
         }
     };
-    ids(sqlx::query(sql).bind(to_json(&progress)).fetch_all(tx).await?)
+    ids(&sqlx::query(sql).bind(to_json(&progress)).fetch_all(tx).await?)
 }
 
 /// Writes terminal states, and returns the ids of those that were not terminal before and whose fence still holds.
@@ -183,10 +183,10 @@ pub(crate) async fn finish_all(tx: &mut Tx, rows: &[&PredictionRow]) -> Result<V
              returning prediction.id as id"
         }
     };
-    ids(sqlx::query(sql).bind(to_json(&json)).fetch_all(tx).await?)
+    ids(&sqlx::query(sql).bind(to_json(&json)).fetch_all(tx).await?)
 }
 
-fn ids(rows: Vec<AnyRow>) -> Result<Vec<String>, StoreError> {
+fn ids(rows: &[AnyRow]) -> Result<Vec<String>, StoreError> {
     rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
 }
 

@@ -122,7 +122,7 @@ fn terminal_row(gateway: &Gateway, admitted: &Admitted, ended: Ended) -> (Predic
     let now = gateway.clock().now();
     let ending = ending_of(&ended, row.started_at.is_some());
     if let Some(output) = ended.output {
-        transcript::outputs_of(&output).iter().for_each(|_| told.note_output());
+        told.note_outputs(transcript::outputs_of(&output).len());
         row.output = output;
     }
     row.event_log = Some(told.write());

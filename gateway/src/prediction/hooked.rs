@@ -39,7 +39,7 @@ pub(super) fn call(gateway: &Gateway, catalogued: &Catalogued, spec: &HookSpec, 
         streaming: config.is_iterator(),
         now_ms: u64::try_from(gateway.clock().now().millis()).unwrap_or(0),
         seed: gateway.entropy().u64(),
-        config: spec.config.to_string().into(),
+        config: if spec.config.is_null() { "{}".into() } else { spec.config.to_string().into() },
         input_schema: config.input_schema().to_string().into(),
         output_schema: config.output_schema().to_string().into(),
         blobs: Vec::new(),
@@ -71,6 +71,12 @@ pub(super) fn ran(spec: &HookSpec, stage: HookStage, report: &Report, metrics: &
         duration_us: report.duration_us,
         memory_bytes: report.memory_peak_bytes,
         logs: report.log.iter().map(|line| line.message.clone()).collect(),
-        metrics: metrics.iter().map(|metric| (metric.name.clone(), Value::from(metric.value))).collect::<Map<_, _>>(),
+        metrics: metrics.iter().map(|metric| (metric.name.clone(), number(metric.value))).collect::<Map<_, _>>(),
     }
+}
+
+/// A count is shown as one: the contract has only floating point.
+fn number(value: f64) -> Value {
+    #[expect(clippy::cast_possible_truncation, reason = "the fraction is nothing and the magnitude is checked")]
+    if value.fract() == 0.0 && value.abs() < 9e15 { Value::from(value as i64) } else { Value::from(value) }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Prepared {
     pub caller: Caller,
     pub catalogued: Arc<Catalogued>,
     pub asked: Asked,
-    /// As the caller sees it.
+    /// As the caller sent it, and is shown it.
     pub input: Value,
     /// As the model sees it.
     pub model_input: Value,
@@ -30,8 +30,15 @@ pub(crate) struct Prepared {
 
 pub(crate) async fn prepare(gateway: &Gateway, resolved: Resolved) -> Result<Prepared, Refusal> {
     let Resolved { caller, catalogued, input, asked } = resolved;
-    let mut prepared =
-        Prepared { model_input: input.clone(), input, answer: None, hook_runs: Vec::new(), caller, catalogued: catalogued.clone(), asked };
+    let mut prepared = Prepared {
+        input: asked.input.clone(),
+        model_input: input,
+        answer: None,
+        hook_runs: Vec::new(),
+        caller,
+        catalogued: catalogued.clone(),
+        asked,
+    };
     for spec in hooked::specs(&catalogued.version.config, HookStage::Before) {
         let hook = hooked::load(gateway, spec).await.map_err(|source| Refusal::HookUnavailable { hook: spec.name.clone(), source })?;
         let call = hooked::call(gateway, &catalogued, spec, &prepared.caller.account.id, prepared.asked.origin.request_id());

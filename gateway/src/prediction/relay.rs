@@ -107,7 +107,7 @@ impl Relay<'_> {
     /// Takes one event; returns the end when it is that.
     async fn take(&mut self, event: Event) -> Option<Ended> {
         match event {
-            Event::Started(started) => self.start(started),
+            Event::Started(started) => self.start(&started),
             Event::Log { text } => self.log(&text),
             Event::Metric { name, value } => self.live.update(|row, _| {
                 row.metrics.insert(name, value);
@@ -118,7 +118,7 @@ impl Relay<'_> {
         None
     }
 
-    fn start(&mut self, started: Started) {
+    fn start(&mut self, started: &Started) {
         let now = self.gateway.clock().now();
         self.started = Some(Instant::now());
         let before_us = self.live.update(|row, _| {

@@ -7,7 +7,6 @@ use protocol::api::{Account, Balance};
 use protocol::{Problem, Timestamp};
 use registry::{Scope, Scopes};
 use serde::{Deserialize, Serialize};
-use store::StoreError;
 use utoipa::ToSchema;
 
 use crate::Gateway;
@@ -35,7 +34,7 @@ pub(super) async fn get_account(caller: Authenticated) -> Result<Json<Account>, 
 pub(super) async fn get_balance(State(gateway): State<Gateway>, caller: Authenticated) -> Result<Json<Balance>, Refused> {
     let caller = caller.require(Scope::AccountRead)?;
     let id = caller.account.id.clone();
-    let balance = gateway.db().read(move |tx| Box::pin(async move { Ok::<_, StoreError>(billing::balance(tx, &id).await?) })).await?;
+    let balance = gateway.db().read(move |tx| Box::pin(async move { billing::balance(tx, &id).await })).await?;
     Ok(Json(Balance { credit: balance.credit + balance.held, held: balance.held, available: balance.credit }))
 }
 

@@ -11,7 +11,7 @@ use crate::Gateway;
 use crate::problem::Refused;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
-pub(super) struct Signature {
+pub(super) struct Signed {
     owner: String,
     /// Seconds since the Unix epoch.
     expiry: i64,
@@ -20,25 +20,25 @@ pub(super) struct Signature {
 }
 
 /// Download a file.
-#[utoipa::path(get, path = "/files/{id}/download", tag = "files", security(()), params(("id" = String, Path), Signature),
+#[utoipa::path(get, path = "/files/{id}/download", tag = "files", security(()), params(("id" = String, Path), Signed),
     responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404, body = Problem)))]
-pub(super) async fn download(State(gateway): State<Gateway>, Path(id): Path<String>, Query(signature): Query<Signature>) -> Result<Response, Refused> {
-    send(&gateway, &id, &signature).await
+pub(super) async fn download(State(gateway): State<Gateway>, Path(id): Path<String>, Query(signed): Query<Signed>) -> Result<Response, Refused> {
+    send(&gateway, &id, &signed).await
 }
 
 /// Download a file by an address that ends like its name.
 #[utoipa::path(get, path = "/files/{id}/download/{name}", tag = "files", security(()),
-    params(("id" = String, Path), ("name" = String, Path), Signature),
+    params(("id" = String, Path), ("name" = String, Path), Signed),
     responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404, body = Problem)))]
 pub(super) async fn download_named(
     State(gateway): State<Gateway>,
     Path((id, _name)): Path<(String, String)>,
-    Query(signature): Query<Signature>,
+    Query(signed): Query<Signed>,
 ) -> Result<Response, Refused> {
-    send(&gateway, &id, &signature).await
+    send(&gateway, &id, &signed).await
 }
 
-async fn send(gateway: &Gateway, id: &str, signed: &Signature) -> Result<Response, Refused> {
+async fn send(gateway: &Gateway, id: &str, signed: &Signed) -> Result<Response, Refused> {
     let not_found = || Refused::not_found("file");
     if !gateway.keys().file_is_signed(&signed.owner, id, signed.expiry, &signed.signature) {
         return Err(not_found());

@@ -20,7 +20,7 @@ use crate::problem::Refused;
 use crate::render;
 
 /// An upload is kept this long, as at Replicate.
-const KEPT_FOR: Duration = Duration::from_secs(24 * 3_600);
+const KEPT_FOR: Duration = Duration::from_hours(24);
 const NAME_BYTES_MAX: usize = 255;
 
 /// Upload a file.

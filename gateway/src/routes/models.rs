@@ -19,6 +19,7 @@ use crate::db::prediction;
 use crate::origin::Origin;
 use crate::problem::Refused;
 use crate::render;
+use crate::routes::predictions::require_row;
 
 /// Runs that an estimate rests on, at most.
 const SAMPLE_MAX: i64 = 1_000;
@@ -226,8 +227,12 @@ pub(super) async fn patch_model(
     let body: PatchBody = body.read()?;
     let model = ModelRef::new(&owner, &name).map_err(|_| Refused::not_found("model"))?;
     if let Some(example) = body.default_example {
-        let id = example.parse().map_err(|_| Refused::not_found("prediction"))?;
-        gateway.registry().set_default_example(&caller, &model, id).await?;
+        let row = require_row(&gateway, &caller, &example).await?;
+        // The page shows it to everyone: it must be the owner's own, and a run of this model.
+        if row.model != model {
+            return Err(Refused::not_found("prediction"));
+        }
+        gateway.registry().set_default_example(&caller, &model, row.id).await?;
     }
     let patch = ModelPatch {
         description: body.description,

@@ -42,7 +42,8 @@ pub(super) async fn metrics(State(gateway): State<Gateway>) -> String {
     let cards = gateway.fabric().directory().cards();
     let versions = || cards.iter().flat_map(|card| card.versions.iter());
     let sum = |of: fn(&protocol::wire::VersionCard) -> u32| versions().map(|version| u64::from(of(version))).sum::<u64>();
-    let lines: [(&str, &str, u64); 6] = [
+    let lines: [(&str, &str, u64); 7] = [
+        (concat!("feira_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), "The running build", 1),
         ("feira_predictions_live", "Predictions that this gateway drives", gateway.live().len() as u64),
         ("feira_instances{state=\"warm\"}", "Instances by state", sum(|version| version.instances_warm)),
         ("feira_instances{state=\"starting\"}", "", sum(|version| version.instances_starting)),
@@ -50,13 +51,10 @@ pub(super) async fn metrics(State(gateway): State<Gateway>) -> String {
         ("feira_slots{state=\"busy\"}", "", sum(|version| version.slots_busy)),
         ("feira_queue_depth", "Predictions that wait in runners' queues", sum(|version| version.queued)),
     ];
-    let mut text = format!("# HELP feira_build_info The running build\n# TYPE feira_build_info gauge\nfeira_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"));
-    for (series, help, value) in lines {
-        if !help.is_empty() {
-            let name = series.split('{').next().unwrap_or(series);
-            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
-        }
-        text.push_str(&format!("{series} {value}\n"));
-    }
-    text
+    let written = lines.into_iter().map(|(series, help, value)| {
+        let name = series.split('{').next().unwrap_or(series);
+        let heading = if help.is_empty() { String::new() } else { format!("# HELP {name} {help}\n# TYPE {name} gauge\n") };
+        format!("{heading}{series} {value}\n")
+    });
+    written.collect()
 }

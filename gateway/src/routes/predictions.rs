@@ -27,7 +27,7 @@ use crate::problem::Refused;
 use crate::render;
 
 /// Predictions on one page, as at Replicate.
-const PAGE: usize = 100;
+const PAGE: i64 = 100;
 /// The longest that a caller may ask to wait: some clients give up at 60 s, and then ask again.
 const WAIT_MAX: Duration = Duration::from_secs(58);
 /// A cancel is answered once it has taken effect, or after this.
@@ -134,19 +134,18 @@ pub(super) async fn list_predictions(
             Some(_) => return Err(Refused::bad_request("source must be `web` or `api`")),
         },
         after: query.cursor.as_deref().map(read_cursor).transpose()?,
-        most: PAGE as i64 + 1,
+        most: PAGE + 1,
     };
     let mut rows = gateway.db().read(move |tx| Box::pin(async move { prediction::list(tx, &listing).await })).await?;
-    let more = rows.len() > PAGE;
-    rows.truncate(PAGE);
+    let page = usize::try_from(PAGE).expect("a page is a hundred rows");
+    let more = rows.len() > page;
+    rows.truncate(page);
     let next = rows.last().filter(|_| more).map(|last| {
-        let mut address = origin.url(&format!("/v1/predictions?cursor={}", write_cursor(last)));
-        for (name, value) in [("created_after", &query.created_after), ("created_before", &query.created_before), ("source", &query.source)] {
-            if let Some(value) = value {
-                address.push_str(&format!("&{name}={}", url::form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>()));
-            }
-        }
-        address
+        let filters = [("created_after", &query.created_after), ("created_before", &query.created_before), ("source", &query.source)];
+        let filters = filters.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        let mut kept = url::form_urlencoded::Serializer::new(String::new());
+        let kept = kept.append_pair("cursor", &write_cursor(last)).extend_pairs(filters).finish();
+        origin.url(&format!("/v1/predictions?{kept}"))
     });
     let results = rows.into_iter().map(|row| render::prediction(&gateway, &origin, current(&gateway, row))).collect();
     Ok(axum::Json(Page { next, previous: None, results }))
@@ -287,7 +286,7 @@ impl Wait {
 }
 
 /// The caller's own prediction, as it is now.
-async fn require_row(gateway: &Gateway, caller: &Caller, id: &str) -> Result<PredictionRow, Refused> {
+pub(super) async fn require_row(gateway: &Gateway, caller: &Caller, id: &str) -> Result<PredictionRow, Refused> {
     let not_found = || Refused::not_found("prediction");
     let id: PredictionId = id.parse().map_err(|_| not_found())?;
     if let Some(live) = gateway.live().find(id) {
@@ -352,6 +351,7 @@ fn insert(response: &mut Response, name: HeaderName, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn waits(prefer: &str) -> Option<(u64, String)> {
         let mut headers = HeaderMap::new();
@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_cursor_reads_back_and_a_foreign_one_is_refused() {
-        let row = crate::db::prediction::tests::row();
+        let row = prediction::tests::row();
         assert_eq!(read_cursor(&write_cursor(&row)).unwrap(), (row.created_at, row.id));
         assert!(read_cursor("p=2020").is_err());
     }
@@ -380,8 +380,8 @@ mod tests {
     #[test]
     fn an_envelope_with_an_unknown_key_is_refused_as_replicate_does() {
         let fields = |json: Value| json.as_object().unwrap().clone();
-        let Err(Refused(problem)) = read_envelope(fields(serde_json::json!({"input": {}, "model": "a/b"}))) else { panic!("accepted") };
+        let Err(Refused(problem)) = read_envelope(fields(json!({"input": {}, "model": "a/b"}))) else { panic!("accepted") };
         assert_eq!(problem.invalid_fields[0].description, "Additional property model is not allowed");
-        assert!(read_envelope(fields(serde_json::json!({"input": {}, "stream": true}))).is_ok());
+        assert!(read_envelope(fields(json!({"input": {}, "stream": true}))).is_ok());
     }
 }

@@ -38,14 +38,13 @@ pub(super) async fn stream(
 ) -> Result<Response, Refused> {
     let id = gateway.keys().stream(&signed).ok_or_else(|| Refused::not_found("stream"))?;
     let seen = last_event_id(&headers);
-    let events = match gateway.live().find(id) {
-        Some(live) => follow(gateway, origin, live, seen).boxed(),
-        None => {
-            let row = gateway.db().read(move |tx| Box::pin(prediction::find_any(tx, id))).await?;
-            let row = row.ok_or_else(|| Refused::not_found("stream"))?;
-            let pieces = Transcript::of(&row).pieces_after(seen, &row);
-            stream::iter(numbered(&gateway, &origin, seen, pieces)).boxed()
-        }
+    let events = if let Some(live) = gateway.live().find(id) {
+        follow(gateway, origin, live, seen).boxed()
+    } else {
+        let row = gateway.db().read(move |tx| Box::pin(prediction::find_any(tx, id))).await?;
+        let row = row.ok_or_else(|| Refused::not_found("stream"))?;
+        let pieces = Transcript::of(&row).pieces_after(seen, &row);
+        stream::iter(numbered(&gateway, &origin, seen, pieces)).boxed()
     };
     let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(PING_EVERY)).into_response();
     // Python's client compares the whole value.
@@ -88,10 +87,7 @@ fn event(gateway: &Gateway, origin: &Origin, piece: Piece) -> Event {
     match piece {
         Piece::Output(mut value) => {
             render::sign_files(gateway, origin, &mut value);
-            let text = match value {
-                Value::String(text) => text,
-                other => other.to_string(),
-            };
+            let text = if let Value::String(text) = value { text } else { value.to_string() };
             Event::default().event("output").data(one_kind_of_line_end(&text))
         }
         Piece::Logs(text) => Event::default().event("logs").data(one_kind_of_line_end(&text)),

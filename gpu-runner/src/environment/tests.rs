@@ -50,7 +50,7 @@ async fn an_environment_is_built_once_for_all_who_want_it() {
     let said = environments.tools.run(
         "python",
         &interpreter,
-        ["-c", "import six; print(six.__version__, six.__cached__)"],
+        ["-B", "-c", "import six; print(six.__version__, six.__cached__)"],
         Duration::from_secs(20),
     );
     let said = said.await.unwrap();

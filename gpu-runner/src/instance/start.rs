@@ -156,7 +156,8 @@ impl Site {
         let model = model_of(config, &launched.confined);
         let seconds = config.limits.setup_seconds_max;
         let becoming_ready = become_ready(&model, &launched.confined);
-        let answered_at = match timeout(Duration::from_secs(seconds.into()), becoming_ready).await.unwrap_or(Err(Unready::TooSlow(seconds))) {
+        let answered_at = match timeout(Duration::from_secs(seconds.into()), becoming_ready).await.unwrap_or(Err(Unready::TooSlow(seconds)))
+        {
             Ok(answered_at) => answered_at,
             Err(unready) => return Err(launched.failed(unready).await),
         };

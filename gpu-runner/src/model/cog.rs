@@ -7,7 +7,8 @@ mod skim;
 
 use std::time::Duration;
 
-use ::http::{Method, StatusCode};
+use ::http::{Method, Response, StatusCode};
+use hyper::body::Incoming;
 use protocol::PredictionId;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -48,31 +49,39 @@ impl Cog {
 
     pub async fn predict(&self, run: Run<'_>) -> ModelEnd {
         let path = format!("/predictions/{}", run.prediction);
-        let body = json!({"input": run.input});
-        let mut pause = Duration::from_millis(1);
-        let mut waited = Duration::ZERO;
-        loop {
-            let Ok(answer) = self.http.send(Method::PUT, &path, EVENT_STREAM, Some(&body)).await else { return ModelEnd::NotTaken };
-            match answer.status() {
-                StatusCode::OK => return Listening::new(&self.http, path, run).until_the_end(answer.into_body()).await,
-                // A slot is freed a moment after the answer was sent: back-to-back calls find it taken.
-                StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE if waited < CONFLICT_MAX => {
-                    tokio::time::sleep(pause).await;
-                    waited += pause;
-                    pause = (pause * 2).min(CONFLICT_PAUSE_MAX);
-                }
-                StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE => return ModelEnd::NotTaken,
-                status => {
-                    let body = read(answer.into_body(), REFUSAL_BYTES_MAX).await.unwrap_or_default();
-                    return ModelEnd::Failed { message: why_refused(status, &body) };
-                }
-            }
+        match put(&self.http, &path, EVENT_STREAM, &run.input).await {
+            Ok(answer) => Listening::new(&self.http, path, run).until_the_end(answer.into_body()).await,
+            Err(end) => end,
         }
     }
 
     pub async fn cancel(&self, prediction: PredictionId) -> bool {
         let asked = self.http.call(Method::POST, &format!("/predictions/{prediction}/cancel"), None).await;
         matches!(asked, Ok((StatusCode::OK, _)))
+    }
+}
+
+/// Begins a prediction. The error is how it ended instead.
+async fn put(http: &ModelHttp, path: &str, accept: &str, input: &Value) -> Result<Response<Incoming>, ModelEnd> {
+    let body = json!({"input": input});
+    let mut pause = Duration::from_millis(1);
+    let mut waited = Duration::ZERO;
+    loop {
+        let answer = http.send(Method::PUT, path, accept, Some(&body)).await.map_err(|_| ModelEnd::NotTaken)?;
+        match answer.status() {
+            StatusCode::OK => return Ok(answer),
+            // A slot is freed a moment after the answer was sent: back-to-back calls find it taken.
+            StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE if waited < CONFLICT_MAX => {
+                tokio::time::sleep(pause).await;
+                waited += pause;
+                pause = (pause * 2).min(CONFLICT_PAUSE_MAX);
+            }
+            StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE => return Err(ModelEnd::NotTaken),
+            status => {
+                let body = read(answer.into_body(), REFUSAL_BYTES_MAX).await.unwrap_or_default();
+                return Err(ModelEnd::Failed { message: why_refused(status, &body) });
+            }
+        }
     }
 }
 
@@ -125,7 +134,9 @@ mod tests {
     fn a_models_own_error_is_taken_out_of_cogs_wrapping() {
         assert_eq!(unwrapped("Prediction failed: Prediction failed: ValueError: boom"), "ValueError: boom");
         assert_eq!(
-            why_setup_failed("worker setup failed: worker setup failed (slot 1): Setup failed: setup failed: FileNotFoundError: weights/model.bin is missing"),
+            why_setup_failed(
+                "worker setup failed: worker setup failed (slot 1): Setup failed: setup failed: FileNotFoundError: weights/model.bin is missing"
+            ),
             "FileNotFoundError: weights/model.bin is missing"
         );
         assert_eq!(why_setup_failed(""), "setup failed");

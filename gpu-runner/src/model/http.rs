@@ -13,9 +13,9 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tower::Service;
 
+use super::prompt::PromptStream;
 use crate::sandbox::Confined;
 
 /// A short answer: health, an error.
@@ -84,7 +84,7 @@ pub async fn read(body: Incoming, bytes_max: usize) -> Result<Bytes, CallError> 
 struct Dialer(Arc<Confined>);
 
 impl Service<Uri> for Dialer {
-    type Response = TokioIo<TcpStream>;
+    type Response = TokioIo<PromptStream>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
@@ -97,8 +97,7 @@ impl Service<Uri> for Dialer {
         let connecting = tokio::spawn(async move { confined.connect().await });
         Box::pin(async move {
             let stream = connecting.await.map_err(io::Error::other)??;
-            stream.set_nodelay(true)?;
-            Ok(TokioIo::new(stream))
+            Ok(TokioIo::new(PromptStream::new(stream)?))
         })
     }
 }

@@ -68,7 +68,9 @@ pub enum Stage<S> {
         used_at: Instant,
     },
     /// Told to end; takes room until it has.
-    Leaving { busy: u32 },
+    Leaving {
+        busy: u32,
+    },
 }
 
 impl<S> Place<S> {

@@ -63,7 +63,8 @@ fn start_or_make_room<W, S>(floor: &Floor<W, S>, now: Instant) -> Option<Step> {
 fn yield_to_the_starved<W, S>(floor: &Floor<W, S>, now: Instant) -> Option<Step> {
     floor.versions.iter().find_map(|(id, version)| {
         let since = version.waiting_since().filter(|since| *since + PATIENCE <= now)?;
-        let starved = floor.of(*id).next().is_none() && wants_instance(floor, *id, version, now) && matches!(room_for(floor, version), Room::Full);
+        let starved =
+            floor.of(*id).next().is_none() && wants_instance(floor, *id, version, now) && matches!(room_for(floor, version), Room::Full);
         let waits_less = |place: &Place<S>| {
             let own = floor.versions.get(&place.version).and_then(Version::waiting_since);
             own.is_none_or(|own| own > since)
@@ -114,8 +115,7 @@ fn room_for<W, S>(floor: &Floor<W, S>, version: &Version<W>) -> Room {
     if floor.instances.len() < floor.instances_max && gpu_fits {
         return Room::Free { gpu: gpu.filter(|_| version.needs.gpu) };
     }
-    let coming =
-        floor.instances.values().any(|place| matches!(place.stage, Stage::Leaving { .. }) && (gpu_fits || place.gpu.is_some()));
+    let coming = floor.instances.values().any(|place| matches!(place.stage, Stage::Leaving { .. }) && (gpu_fits || place.gpu.is_some()));
     if coming { Room::Coming } else { Room::Full }
 }
 
@@ -138,7 +138,7 @@ mod tests {
     use proptest::prelude::*;
     use protocol::Digest;
 
-    const IDLE_EXPIRY: Duration = Duration::from_secs(60);
+    const IDLE_EXPIRY: Duration = Duration::from_mins(1);
     const CPU: Needs = Needs { concurrency: 1, gpu: false };
 
     type TestFloor = Floor<u32, ()>;
@@ -213,7 +213,7 @@ mod tests {
         make_ready(&mut floor, now);
         settle(&mut floor, now);
         wait(&mut floor, 2, CPU, now);
-        let much_later = now + Duration::from_secs(3_600);
+        let much_later = now + Duration::from_hours(1);
         assert_eq!(settle(&mut floor, much_later), vec![]);
         floor.release(InstanceId(1), Some(()), much_later);
         assert_eq!(settle(&mut floor, much_later), vec![Step::LetGo { instance: InstanceId(1) }]);

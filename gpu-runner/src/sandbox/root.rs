@@ -17,7 +17,20 @@ const TMP: &str = "/tmp";
 const OLD: &str = "/old";
 
 /// What programs of any distribution expect beside `/usr`: links into it, or directories of their own.
-const SYSTEM: [&str; 9] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/alternatives", "/etc/ld.so.cache"];
+/// The certificates are there because HTTP clients refuse to be made without any, even those that only speak to the sidecar.
+const SYSTEM: [&str; 11] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/etc/alternatives",
+    "/etc/ld.so.cache",
+    "/etc/ssl/certs",
+    "/etc/pki/tls/certs",
+];
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 /// What a process that uses any NVIDIA GPU opens beside the GPU's own device.
 const GPU_CONTROL: [&str; 4] = ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset"];

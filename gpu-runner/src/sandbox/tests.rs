@@ -318,10 +318,11 @@ async fn a_model_ends_when_its_runner_drops_it() {
 #[tokio::test]
 async fn a_memory_bomb_is_told_apart_from_a_crash() {
     for bed in beds().await {
-        let mut launch = bed.launch("head -c 1G /dev/zero | tail > /dev/null");
+        let mut launch = bed.launch("head -c 1G /dev/zero | tail > /dev/null && echo survived");
         launch.memory_bytes_max = 64 * MIB;
         let confined = bed.sandbox.launch(launch).await.unwrap();
-        read(&confined).await;
+        let said = read(&confined).await;
+        assert!(!said.contains("survived"), "{said}");
         confined.exited().await;
         assert_eq!(confined.ended_by_oom(), bed.sandbox.cgroups.limit_memory(), "{:?}", bed.sandbox.walls);
         assert!(!bed.start("exit 1").await.ended_by_oom());

@@ -194,6 +194,16 @@ async fn a_fetch_that_went_wrong_is_tried_once_more() {
 }
 
 #[tokio::test]
+async fn a_line_that_breaks_twice_is_an_error_that_says_so() {
+    let bed = Bed::new().await;
+    for answer in [Answer::Half(b"right".to_vec()), Answer::Bytes(b"ri".to_vec())] {
+        bed.answer(b"right", &[answer]);
+        let error = bed.weights().project(&bundle("v", &[file("a", b"right")]), &bed.grant, &[]).await.unwrap_err();
+        assert!(matches!(error, FetchError::Broken { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_is_not_asked_again() {
     let bed = Bed::new().await;
     let error = bed.weights().project(&bundle("v", &[file("a", b"unknown")]), &bed.grant, &[]).await.unwrap_err();

@@ -48,7 +48,7 @@ async fn settle(client: &Client, item: Item) -> anyhow::Result<Value> {
         Item::Value(value) => Ok(value),
         Item::Upload(path) => {
             let part = Part::file(&path).await.map_err(|error| usage(format!("{} cannot be read: {error}", path.display())))?;
-            let request = client.request(Method::POST, "/v1/files").multipart(Form::new().part("content", part));
+            let request = client.slow_request(Method::POST, "/v1/files").multipart(Form::new().part("content", part));
             let file: File = client.answer(request).await.with_context(|| format!("{} was not taken", path.display()))?;
             Ok(file.urls.get.into())
         }

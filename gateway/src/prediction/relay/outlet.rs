@@ -89,7 +89,7 @@ impl<'a> Outlet<'a> {
                 }
                 Err(failure) => {
                     self.runs.push(hooked::ran(spec, HookStage::Stream, &failure.report, &[]));
-                    self.excuse(spec, &failure.error)?;
+                    excuse(spec, &failure.error)?;
                     Vec::new()
                 }
             };
@@ -137,7 +137,7 @@ impl<'a> Outlet<'a> {
         }
         self.shown = true;
         self.admitted.live.update(|row, transcript| {
-            values.iter().for_each(|_| transcript.note_output());
+            transcript.note_outputs(values.len());
             match &mut row.output {
                 Value::Array(pieces) => pieces.extend(values),
                 empty => *empty = Value::Array(values),
@@ -157,7 +157,7 @@ impl<'a> Outlet<'a> {
                 Ok(stream) => Some(stream),
                 Err(failure) => {
                     self.runs.push(hooked::ran(spec, HookStage::Stream, &failure.report, &[]));
-                    self.excuse(spec, &failure.error)?;
+                    excuse(spec, &failure.error)?;
                     None
                 }
             };
@@ -209,19 +209,19 @@ impl<'a> Outlet<'a> {
                 }
                 Err(failure) => {
                     self.runs.push(hooked::ran(spec, HookStage::After, &failure.report, &[]));
-                    self.excuse(spec, &failure.error)?;
+                    excuse(spec, &failure.error)?;
                 }
             }
         }
         Ok(output)
     }
+}
 
-    /// Lets a failure of the hook pass where its version says so.
-    fn excuse(&self, spec: &HookSpec, error: &hooks::HookError) -> Result<(), Ended> {
-        match spec.on_error {
-            OnHookError::Pass => Ok(()),
-            OnHookError::Fail => Err(failed(spec, error)),
-        }
+/// Lets a failure of the hook pass where its version says so.
+fn excuse(spec: &HookSpec, error: &hooks::HookError) -> Result<(), Ended> {
+    match spec.on_error {
+        OnHookError::Pass => Ok(()),
+        OnHookError::Fail => Err(failed(spec, error)),
     }
 }
 

@@ -3,9 +3,12 @@
 //! Cog drops events for a listener that falls a thousand behind, ends the stream, and then cancels the prediction because nobody listens:
 //! a model that prints a hundred megabytes does it to the fastest reader. So a prediction that says much gets a second stream, which is
 //! never read and only keeps it alive; when the first is ended, it is joined again, and what was missed is taken from the end's summary.
+//! Where even the end was missed, it is run once more with nobody listening, for that answer cannot be dropped; it counts if it agrees with
+//! the output that has been shown.
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use protocol::wire::FailCode;
 use serde::Deserialize;
@@ -18,12 +21,12 @@ use super::super::{ModelEnd, Run};
 use super::metrics::Metrics;
 use super::outputs::Outputs;
 use super::skim::Skim;
-use super::{EVENT_STREAM, unwrapped};
+use super::{EVENT_STREAM, put, unwrapped};
 use crate::backlog::OUTPUT_BYTES_MAX;
 use crate::files::FileError;
 
-/// After this many events a prediction is one that says much: an eighth of what Cog buffers.
-const EVENTS_UNTIL_HELD: u32 = 128;
+/// After this many events a prediction is one that says much: a small part of what Cog buffers.
+const EVENTS_UNTIL_HELD: u32 = 32;
 const EVENT_NAME_BYTES_MAX: usize = 64;
 /// One print.
 const LOG_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -47,6 +50,8 @@ enum Left {
     Ended(ModelEnd),
     /// Cog dropped this many events and ended the stream.
     Lagged(u64),
+    /// It ended unheard, or Cog cancelled it because nobody listened.
+    Missed,
 }
 
 impl<'a> Listening<'a> {
@@ -61,15 +66,45 @@ impl<'a> Listening<'a> {
         loop {
             match self.listen(stream).await {
                 Left::Ended(end) => return end,
+                Left::Missed => return self.once_more().await,
                 Left::Lagged(dropped) => {
                     self.lagged = true;
                     self.run.backlog.log(&format!("\n[{dropped} events came too fast to be read, and are left out here]\n"));
                     match join(self.http.clone(), self.path.clone()).await {
                         Ok(answer) if answer.status() == StatusCode::OK => stream = answer.into_body(),
-                        _ => return missed_its_end(),
+                        _ => return self.once_more().await,
                     }
                 }
             }
+        }
+    }
+
+    /// The answer of a call that is not streamed comes whole, and only at the end.
+    async fn once_more(&mut self) -> ModelEnd {
+        self.holder = None;
+        if self.run.stop.is_cancelled() {
+            return ModelEnd::Canceled;
+        }
+        if self.outputs.are_whole() {
+            return ModelEnd::Succeeded { usage: None };
+        }
+        self.lagged = true;
+        self.run.backlog.log("\n[its end was missed; it runs again, and what it prints is left out]\n");
+        let mut answer = match put(self.http, &self.path, "application/json", &self.run.input).await {
+            Ok(answer) => answer.into_body(),
+            Err(end) => return end,
+        };
+        let mut skim = Skim::new(&["error", "output", "status"], OUTPUT_BYTES_MAX);
+        while let Some(frame) = answer.frame().await {
+            match frame.map(hyper::body::Frame::into_data) {
+                Ok(Ok(data)) => skim.push(&data),
+                Ok(Err(_)) => {}
+                Err(_) => return ModelEnd::Died,
+            }
+        }
+        match self.end_of(&skim).await {
+            Left::Ended(end) => end,
+            Left::Lagged(_) | Left::Missed => ModelEnd::Canceled,
         }
     }
 
@@ -117,7 +152,7 @@ impl<'a> Listening<'a> {
                 let dropped = serde_json::from_slice::<Value>(&data).ok().and_then(|data| data["skipped"].as_u64());
                 return Err(Left::Lagged(dropped.unwrap_or_default()));
             }
-            "completed" => return Err(Left::Ended(self.completed(fields).await)),
+            "completed" => return Err(self.completed(fields).await),
             _ => {}
         }
         Ok(())
@@ -139,12 +174,15 @@ impl<'a> Listening<'a> {
 
     /// Tells a chunk on, its files in place.
     async fn tell(&mut self, chunk: Value) -> Result<(), ModelEnd> {
+        self.outputs.note(&chunk);
         let Run { config, desk, files, backlog, .. } = &self.run;
         let chunk = desk.publish(files, config, self.outputs.schema(config), "output", chunk).await.map_err(|error| not_kept(&error))?;
-        self.outputs.tell(backlog, chunk).map_err(|too_large| ModelEnd::GivenUp { code: FailCode::OutputTooLarge, message: too_large.to_string() })
+        self.outputs
+            .tell(backlog, chunk)
+            .map_err(|too_large| ModelEnd::GivenUp { code: FailCode::OutputTooLarge, message: too_large.to_string() })
     }
 
-    async fn completed(&mut self, fields: &mut Fields) -> ModelEnd {
+    async fn completed(&mut self, fields: &mut Fields) -> Left {
         let (wanted, bytes_max): (&'static [&'static str], usize) =
             if self.lagged { (&["error", "output", "status"], OUTPUT_BYTES_MAX) } else { (&["error", "status"], ERROR_BYTES_MAX) };
         let mut skim = Skim::new(wanted, bytes_max);
@@ -152,31 +190,41 @@ impl<'a> Listening<'a> {
             match fields.piece().await {
                 Ok(Some(piece)) => skim.push(&piece),
                 Ok(None) => break,
-                Err(_) => return ModelEnd::Died,
+                Err(_) => return Left::Ended(ModelEnd::Died),
             }
         }
+        self.end_of(&skim).await
+    }
+
+    async fn end_of(&mut self, skim: &Skim) -> Left {
         let error = skim.field("error");
-        match skim.field("status").as_ref().and_then(Value::as_str) {
-            Some("succeeded") => self.succeeded(&skim).await,
-            // Nobody asked: Cog did it when the stream was lost.
-            Some("canceled") if self.lagged => missed_its_end(),
+        Left::Ended(match skim.field("status").as_ref().and_then(Value::as_str) {
+            Some("succeeded") => self.succeeded(skim).await,
+            // Perhaps nobody asked: Cog does it when the last stream is lost.
+            Some("canceled") if self.lagged && !self.run.stop.is_cancelled() => return Left::Missed,
             Some("canceled") => ModelEnd::Canceled,
             Some(_) => match error.as_ref().and_then(Value::as_str) {
                 Some("Worker crashed") => ModelEnd::Died,
                 Some(error) => ModelEnd::Failed { message: unwrapped(error).to_owned() },
-                None if skim.overflowed() => ModelEnd::Failed { message: format!("the model failed with more than {ERROR_BYTES_MAX} bytes of words") },
+                None if skim.overflowed() => {
+                    ModelEnd::Failed { message: format!("the model failed with more than {ERROR_BYTES_MAX} bytes of words") }
+                }
                 None => ModelEnd::Failed { message: "the model failed without a word".to_owned() },
             },
             None => ModelEnd::Died,
-        }
+        })
     }
 
     async fn succeeded(&mut self, skim: &Skim) -> ModelEnd {
         if self.lagged {
             if skim.overflowed() {
-                return ModelEnd::Failed { message: crate::backlog::OutputTooLarge.to_string() };
+                return ModelEnd::GivenUp { code: FailCode::OutputTooLarge, message: crate::backlog::OutputTooLarge.to_string() };
             }
-            for chunk in self.outputs.missed(skim.field("output")) {
+            let Some(missed) = self.outputs.missed(skim.field("output")) else {
+                let message = "the model spoke faster than it could be heard, and did not say the same again".to_owned();
+                return ModelEnd::GivenUp { code: FailCode::RunnerLost, message };
+            };
+            for chunk in missed {
                 if let Err(end) = self.tell(chunk).await {
                     return end;
                 }
@@ -199,11 +247,6 @@ impl<'a> Listening<'a> {
 /// Another stream of a prediction that runs. An input that is no object is refused, so that this never starts one.
 async fn join(http: ModelHttp, path: String) -> Result<Response<Incoming>, CallError> {
     http.send(Method::PUT, &path, EVENT_STREAM, Some(&json!({"input": 0}))).await
-}
-
-fn missed_its_end() -> ModelEnd {
-    let message = "the model spoke faster than it could be heard, and its end was missed".to_owned();
-    ModelEnd::GivenUp { code: FailCode::RunnerLost, message }
 }
 
 fn too_large() -> Left {

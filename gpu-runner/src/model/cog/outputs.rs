@@ -1,5 +1,7 @@
 //! A prediction's output, put together from chunks that are numbered and may be missed.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use protocol::VersionConfig;
 use serde_json::Value;
 
@@ -10,6 +12,8 @@ pub struct Outputs {
     shape: Shape,
     /// Chunks told on.
     told: u64,
+    /// What the model said in them.
+    said: DefaultHasher,
     /// Elements of a list that is not an iterator: they are told at the end, as one.
     elements: Vec<Value>,
     elements_bytes: usize,
@@ -31,7 +35,7 @@ impl Outputs {
             Some("array") => Shape::List,
             _ => Shape::Single,
         };
-        Self { shape, told: 0, elements: Vec::new(), elements_bytes: 0 }
+        Self { shape, told: 0, said: DefaultHasher::new(), elements: Vec::new(), elements_bytes: 0 }
     }
 
     /// What the schema says of one chunk.
@@ -50,6 +54,16 @@ impl Outputs {
         }
     }
 
+    /// Takes note of a chunk as the model said it, before it is told.
+    pub fn note(&mut self, chunk: &Value) {
+        chunk.to_string().hash(&mut self.said);
+    }
+
+    /// Whether nothing can follow: a model that is no iterator has returned when its one output comes.
+    pub fn are_whole(&self) -> bool {
+        self.shape == Shape::Single && self.told > 0
+    }
+
     pub fn tell(&mut self, backlog: &Backlog, chunk: Value) -> Result<(), OutputTooLarge> {
         self.told += 1;
         let bytes = json_bytes(&chunk);
@@ -64,15 +78,19 @@ impl Outputs {
         Ok(())
     }
 
-    /// What of the whole output has not been told.
-    pub fn missed(&self, output: Option<Value>) -> Vec<Value> {
-        let told = usize::try_from(self.told).unwrap_or(usize::MAX);
-        let whole = match output {
+    /// What of the whole output has not been told; `None` when it does not begin with what has.
+    pub fn missed(&self, output: Option<Value>) -> Option<Vec<Value>> {
+        let mut whole = match output {
             Some(Value::Array(chunks)) if self.shape != Shape::Single => chunks,
             Some(output) => vec![output],
             None => Vec::new(),
         };
-        whole.into_iter().skip(told).collect()
+        let told = usize::try_from(self.told).ok().filter(|told| *told <= whole.len())?;
+        let mut said = DefaultHasher::new();
+        for chunk in &whole[..told] {
+            chunk.to_string().hash(&mut said);
+        }
+        (said.finish() == self.said.finish()).then(|| whole.split_off(told))
     }
 
     pub fn finish(&mut self, backlog: &Backlog) -> Result<(), OutputTooLarge> {
@@ -107,17 +125,29 @@ mod tests {
         let backlog = Backlog::default();
         let mut outputs = outputs(&json!({"type": "array", "items": {}, "x-cog-array-type": "iterator"}));
         assert!(outputs.is_next(Some(0)));
+        outputs.note(&json!("a"));
         outputs.tell(&backlog, json!("a")).unwrap();
         assert!(!outputs.is_next(Some(2)));
-        assert_eq!(outputs.missed(Some(json!(["a", "b", "c"]))), vec![json!("b"), json!("c")]);
+        assert_eq!(outputs.missed(Some(json!(["a", "b", "c"]))), Some(vec![json!("b"), json!("c")]));
+    }
+
+    #[test]
+    fn output_that_does_not_begin_with_what_was_told_is_not_spliced() {
+        let backlog = Backlog::default();
+        let mut outputs = outputs(&json!({"type": "array", "items": {}, "x-cog-array-type": "iterator"}));
+        outputs.note(&json!("a"));
+        outputs.tell(&backlog, json!("a")).unwrap();
+        assert_eq!(outputs.missed(Some(json!(["x", "b"]))), None);
+        assert_eq!(outputs.missed(None), None);
     }
 
     #[test]
     fn a_single_output_that_was_missed_is_told_whole() {
         let backlog = Backlog::default();
         let mut outputs = outputs(&json!({"type": "string"}));
-        assert_eq!(outputs.missed(Some(json!("x"))), vec![json!("x")]);
+        assert_eq!(outputs.missed(Some(json!("x"))), Some(vec![json!("x")]));
+        outputs.note(&json!("x"));
         outputs.tell(&backlog, json!("x")).unwrap();
-        assert_eq!(outputs.missed(Some(json!("x"))), Vec::<Value>::new());
+        assert_eq!(outputs.missed(Some(json!("x"))), Some(Vec::new()));
     }
 }

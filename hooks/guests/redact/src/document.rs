@@ -24,7 +24,7 @@ pub fn redact_document(config: Config, document: &str) -> Result<(Option<String>
 
 fn redact_value(filter: &mut Filter, value: &mut Value) {
     match value {
-        Value::String(text) => *text = filter.push(text) + &filter.finish(),
+        Value::String(text) if may_match(text) => *text = filter.push(text) + &filter.finish(),
         Value::Array(elements) => {
             for element in &mut *elements {
                 redact_value(filter, element);
@@ -32,17 +32,18 @@ fn redact_value(filter: &mut Filter, value: &mut Value) {
             redact_joined(filter, elements);
         }
         Value::Object(fields) => fields.values_mut().for_each(|field| redact_value(filter, field)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
 /// Reads the texts of a list as one. Only a list that has a match across its elements is changed, and keeps its length.
 fn redact_joined(filter: &mut Filter, elements: &mut [Value]) {
-    if elements.len() < 2 || !elements.iter().all(Value::is_string) {
+    let texts = || elements.iter().filter_map(Value::as_str);
+    if elements.len() < 2 || texts().count() < elements.len() || !texts().any(may_match) {
         return;
     }
     let counts_before = filter.counts();
-    let mut redacted: Vec<String> = elements.iter().filter_map(Value::as_str).map(|text| filter.push(text)).collect();
+    let mut redacted: Vec<String> = texts().map(|text| filter.push(text)).collect();
     let held = filter.finish();
     if filter.counts() == counts_before {
         return;
@@ -53,6 +54,11 @@ fn redact_joined(filter: &mut Filter, elements: &mut [Value]) {
     for (element, text) in elements.iter_mut().zip(redacted) {
         *element = Value::String(text);
     }
+}
+
+/// Every match has an `@` or a digit; most texts have neither and need not be read closely.
+fn may_match(text: &str) -> bool {
+    text.bytes().any(|byte| byte == b'@' || byte.is_ascii_digit())
 }
 
 #[cfg(test)]

@@ -1,0 +1,159 @@
+"""What each suite runs, in the order of the road from the smallest part to the whole house."""
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from harness import tools
+from harness.tally import Steps, Tally
+from harness.tools import ROOT, TESTS
+
+LOGS = ROOT / "target" / "test-logs"
+SCREENSHOTS = ROOT / "target" / "screenshots"
+
+
+def unit(steps: Steps) -> Tally:
+    """The rooms by themselves: format, lints, and every test of the workspace on both databases."""
+    environment = {"CARGO_TARGET_DIR": str(tools.target())}
+    tally = steps.run("format", ["cargo", "fmt", "--all", "--check"], folder=ROOT, environment=environment)
+    clippy = ["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]
+    tally += steps.run("clippy", clippy, folder=ROOT, environment=environment)
+    with private_postgres() as url:
+        test = ["cargo", "test", "--locked", "--workspace", "--no-fail-fast"]
+        tally += steps.run("workspace", test, folder=ROOT, environment=environment | {"FEIRA_TEST_DATABASE_URL": url})
+    guests = ["cargo", "test", "--locked", "--workspace"]
+    tally += steps.run("guests", guests, folder=ROOT / "hooks" / "guests", environment=guests_target())
+    return tally
+
+
+def api(steps: Steps) -> Tally:
+    """The HTTP API, as released clients look at it."""
+    return pytest(steps, "api")
+
+
+def clients(steps: Steps) -> Tally:
+    """The released clients of Python and JavaScript, and our command line, on the demo models."""
+    tools.javascript()
+    with demo_server() as environment:
+        tally = pytest(steps, "clients", environment=environment)
+        tally += node(steps, "client", environment)
+    return tally
+
+
+def registry(steps: Steps) -> Tally:
+    """Publishing, blobs, files, and who may see what."""
+    return pytest(steps, "registry")
+
+
+def runner(steps: Steps) -> Tally:
+    """Model processes: bad ones, slow ones, cancelled ones."""
+    return pytest(steps, "runner")
+
+
+def hooks(steps: Steps) -> Tally:
+    """Hooks built from source, honest and hostile, on real versions."""
+    tools.wasm_target()
+    with tempfile.TemporaryDirectory() as built:
+        build = ["sh", ROOT / "hooks" / "guests" / "build.sh", built]
+        tally = steps.run("guests", build, folder=ROOT, environment=guests_target())
+        tally += pytest(steps, "hooks", environment={"FEIRA_TEST_GUESTS": built})
+    return tally
+
+
+def billing(steps: Steps) -> Tally:
+    """What runs cost, and the laws of the ledger."""
+    return pytest(steps, "billing")
+
+
+def web(steps: Steps) -> Tally:
+    """The pages in Chromium, with scripts and without."""
+    tools.javascript()
+    browser = {"FEIRA_TEST_CHROMIUM": str(tools.chromium()), "FEIRA_TEST_SCREENSHOTS": str(SCREENSHOTS)}
+    with demo_server() as environment:
+        return node(steps, "web", environment | browser)
+
+
+def scale(steps: Steps) -> Tally:
+    """The API and its bills once more, over PostgreSQL."""
+    with private_postgres() as url:
+        return pytest(steps, "api", "billing/test_charges.py", options=["--database-url", url])
+
+
+def faults(steps: Steps) -> Tally:
+    """kill -9, SIGTERM, and what must hold after them."""
+    return pytest(steps, "faults")
+
+
+SUITES = {suite.__name__: suite for suite in (unit, api, clients, registry, runner, hooks, billing, web, scale, faults)}
+
+
+def pytest(steps: Steps, *paths: str, options: Sequence[str] = (), environment: Mapping[str, str] = MappingProxyType({})) -> Tally:
+    report = LOGS / f"{steps.suite}-pytest.xml"
+    with tempfile.TemporaryDirectory(prefix="feira-tests-") as folder:
+        # Models run as other users, who must find the way to their environments.
+        os.chmod(folder, 0o711)
+        command = [venv(), "-m", "pytest", f"--basetemp={folder}/pytest", f"--junitxml={report}", *options, *paths]
+        return steps.run("pytest", command, folder=TESTS, environment={**under_test(), **environment}, report=report)
+
+
+def node(steps: Steps, name: str, environment: dict[str, str]) -> Tally:
+    report = LOGS / f"{steps.suite}-{name}.xml"
+    reporters = ["--test-reporter=spec", "--test-reporter-destination=stdout", "--test-reporter=junit", f"--test-reporter-destination={report}"]
+    command = ["node", "--test", *reporters, f"{name}.test.mjs"]
+    return steps.run(name, command, folder=TESTS / "js", environment=environment, report=report)
+
+
+def venv() -> Path:
+    return tools.python("python", TESTS / "requirements.txt")
+
+
+def under_test() -> dict[str, str]:
+    """Which program is tested, and what it may take from earlier runs."""
+    cache = tools.cache()
+    found = {"FEIRA_BIN": str(tools.binary()), "FEIRA_TEST_WEIGHTS": str(cache / "weights")}
+    return found if "UV_CACHE_DIR" in os.environ else found | {"UV_CACHE_DIR": str(cache / "uv")}
+
+
+def guests_target() -> dict[str, str]:
+    return {"CARGO_TARGET_DIR": str(tools.target() / "guests")}
+
+
+@contextlib.contextmanager
+def private_postgres() -> Iterator[str]:
+    """A PostgreSQL of our own, thrown away afterwards."""
+    tools.postgres()
+    script = ["sh", str(TESTS / "postgres.sh")]
+    with tempfile.TemporaryDirectory(prefix="feira-postgres-") as folder:
+        # It runs as a user of its own, who must find the way to its data.
+        os.chmod(folder, 0o711)
+        started = subprocess.run([*script, "start", f"{folder}/server"], capture_output=True, text=True)
+        if started.returncode:
+            raise tools.Missing(f"PostgreSQL does not start:\n{started.stderr}")
+        try:
+            yield started.stdout.strip()
+        finally:
+            subprocess.run([*script, "stop", f"{folder}/server"], check=True)
+
+
+@contextlib.contextmanager
+def demo_server() -> Iterator[dict[str, str]]:
+    """One server with all demo models open, for tests in several languages. Yields what they need to know."""
+    with tempfile.TemporaryDirectory(prefix="feira-demo-") as folder:
+        os.chmod(folder, 0o711)
+        environment = {**os.environ, **under_test()}
+        command = [venv(), "-m", "harness.demo", folder]
+        with subprocess.Popen(command, cwd=TESTS, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            line = process.stdout.readline()
+            if not line:
+                raise tools.Missing("the demo models did not open")
+            opened = json.loads(line)
+            try:
+                yield under_test() | {"FEIRA_TEST_URL": opened["url"], "FEIRA_TEST_HOME": opened["home"]}
+            finally:
+                process.stdin.close()
+                process.wait()
