@@ -65,7 +65,7 @@ impl Up {
             return Err(usage(said));
         }
         log_to_stderr(context.settings.log.as_deref().unwrap_or("info"));
-        let home = Home::open(self.home.unwrap_or_else(|| context.settings.home.clone()))?;
+        let home = Home::open(&self.home.unwrap_or_else(|| context.settings.home.clone()))?;
         let stop = CancellationToken::new();
         let stopping = stop_on_signal(stop.clone())?;
         let plan = Plan {
@@ -79,18 +79,15 @@ impl Up {
             settings: context.settings.clone(),
         };
         let house = House::open(&home, plan).await?;
-        let shop = if self.no_demo { None } else { Some(demo::Shop::new(&house, &home, Bars::new(context.json))) };
-        if let Some(shop) = &shop {
+        let demo_models = if self.no_demo { None } else { Some(demo::Shop::new(&house, &home, Bars::new(context.json))) };
+        if let Some(shop) = &demo_models {
             shop.open_hello_world().await?;
         }
         banner::print(&house, &home, context.json)?;
-        let rest = async {
-            if let Some(shop) = &shop {
-                shop.open_the_rest(&stop).await;
-            }
-            stop.cancelled().await;
-        };
-        rest.await;
+        if let Some(shop) = &demo_models {
+            shop.open_the_rest(&stop).await;
+        }
+        stop.cancelled().await;
         show::note("stopping: what runs may finish; a second signal stops at once");
         tokio::select! {
             () = house.close() => {}

@@ -1,7 +1,8 @@
-//! JSON bodies as released clients send them: whatever their content type says, and none where none is needed.
+//! What a request carries besides its path: a JSON body, whatever its content type says, and a query. What cannot be read is a problem.
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use bytes::Bytes;
+use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use protocol::Problem;
 use protocol::problem::InvalidField;
@@ -42,6 +43,21 @@ impl JsonObject {
             let field = InvalidField::new("invalid_type", "", error.to_string());
             Problem::invalid("Input validation failed", vec![field]).into()
         })
+    }
+}
+
+/// The query's parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct Parameters<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<Gateway> for Parameters<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _gateway: &Gateway) -> Result<Self, Refused> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(parameters)) => Ok(Self(parameters)),
+            Err(rejected) => Err(Refused::bad_request(rejected.body_text())),
+        }
     }
 }
 

@@ -130,7 +130,8 @@ impl LiveSet {
 
     /// How many predictions of the same version came earlier and wait as well.
     pub fn ahead_of(&self, id: PredictionId, version: VersionId) -> u32 {
-        let waiting = |live: &Live| live.version == version && live.id < id && !live.state().is_terminal() && live.state() != State::Running;
+        let waiting =
+            |live: &Live| live.version == version && live.id < id && !live.state().is_terminal() && live.state() != State::Running;
         let ahead = self.lock().values().filter(|live| waiting(live)).count();
         u32::try_from(ahead).unwrap_or(u32::MAX)
     }

@@ -49,5 +49,7 @@ impl FromRequestParts<Gateway> for Origin {
 
 /// Letters, digits, dots, dashes, a port, and an IPv6 address's brackets: nothing that could break out of an address or a page.
 fn is_plain_host(host: &str) -> bool {
-    !host.is_empty() && host.len() <= 255 && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'))
+    !host.is_empty()
+        && host.len() <= 255
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'))
 }

@@ -1,12 +1,12 @@
 //! The road of one prediction, a step a file. The types let only this order compile.
 
-pub(crate) mod resolve;
-pub(crate) mod prepare;
 pub(crate) mod admit;
-mod place;
 mod dispatch;
-mod relay;
 pub(crate) mod finish;
+mod place;
+pub(crate) mod prepare;
+mod relay;
+pub(crate) mod resolve;
 
 pub(crate) mod files;
 mod hooked;

@@ -28,9 +28,8 @@ use crate::Gateway;
 use crate::problem::{panicked, unknown_route, wrong_method};
 
 /// First segments of API paths that are also served without `/v1`, for clients whose base address lacks it. No page has these names.
-const ROOT_NAMES: [&str; 11] = [
-    "account", "collections", "deployments", "files", "hardware", "models", "predictions", "prices", "search", "trainings", "webhooks",
-];
+const ROOT_NAMES: [&str; 11] =
+    ["account", "collections", "deployments", "files", "hardware", "models", "predictions", "prices", "search", "trainings", "webhooks"];
 
 /// The public API below `/v1`, with its contract.
 pub(crate) fn v1() -> OpenApiRouter<Gateway> {
@@ -109,7 +108,9 @@ fn to_v1<B>(mut request: Request<B>) -> Request<B> {
 }
 
 /// The public API as a service of its own: what pages call instead of the network.
-pub fn api_service(gateway: Gateway) -> tower::util::BoxCloneSyncService<Request<axum::body::Body>, axum::response::Response, std::convert::Infallible> {
+pub fn api_service(
+    gateway: Gateway,
+) -> tower::util::BoxCloneSyncService<Request<axum::body::Body>, axum::response::Response, std::convert::Infallible> {
     tower::util::BoxCloneSyncService::new(router(gateway, None).into_service().map_err(|never| match never {}))
 }
 

@@ -89,9 +89,9 @@ def test_runs_are_counted(api: Api, published: Publish):
     api.run(echo, {"text": "counted"})
 
     def run_is_counted() -> bool:
-        return api.get("/v1/models/feira/echo").json()["run_count"] == count + 1
+        return api.get("/v1/models/feira/echo").json()["run_count"] > count
 
-    # Counts are kept in memory and written every few seconds.
+    # Counts are gathered in memory and written every few seconds.
     until(run_is_counted, 15)
 
 

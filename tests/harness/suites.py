@@ -24,7 +24,8 @@ def unit(steps: Steps) -> Tally:
     clippy = ["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]
     tally += steps.run("clippy", clippy, folder=ROOT, environment=environment)
     with private_postgres() as url:
-        test = ["cargo", "test", "--locked", "--workspace", "--no-fail-fast"]
+        # The profile of the program under test: its dependencies are built once, which is most of the time on a small machine.
+        test = ["cargo", "test", "--release", "--locked", "--workspace", "--no-fail-fast"]
         tally += steps.run("workspace", test, folder=ROOT, environment=environment | {"FEIRA_TEST_DATABASE_URL": url})
     guests = ["cargo", "test", "--locked", "--workspace"]
     tally += steps.run("guests", guests, folder=ROOT / "hooks" / "guests", environment=guests_target())

@@ -77,7 +77,7 @@ struct Offset {
 impl<'a> Uploads<'a> {
     pub fn new(client: &'a Client, home: &Path) -> Self {
         let server = Digest::of(client.endpoint().host().as_bytes()).hex();
-        Self { client, state_dir: home.join("uploads").join(&server[..16]) }
+        Self { client, state_dir: home.join("push").join(&server[..16]) }
     }
 
     /// Those of `blobs` that the server does not have.

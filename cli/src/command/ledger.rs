@@ -30,7 +30,8 @@ impl Ledger {
             anyhow::bail!("there is no ledger at {}; name the server's --home or its --database-url", file.display());
         }
         let db = Db::open(&database_url.unwrap_or_else(|| format!("sqlite://{}", file.display()))).await?;
-        let report = db.read(|tx| Box::pin(async move { billing::verify(tx).await })).await.map_err(|error: StoreError| anyhow::anyhow!(error))?;
+        let report =
+            db.read(|tx| Box::pin(async move { billing::verify(tx).await })).await.map_err(|error: StoreError| anyhow::anyhow!(error))?;
         db.close().await;
         let broken: Vec<_> = report
             .violations

@@ -100,7 +100,8 @@ impl Shop {
         if dressed {
             return Ok(());
         }
-        let page = json!({"description": stall.description, "readme": stall.readme()?, "cover_image_url": stall.cover()?, "task": stall.task});
+        let page =
+            json!({"description": stall.description, "readme": stall.readme()?, "cover_image_url": stall.cover()?, "task": stall.task});
         let patched = client.request(reqwest::Method::PATCH, &path).json(&page);
         client.send(patched).await?;
         let input = self.example_input(client, stall).await?;

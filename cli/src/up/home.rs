@@ -17,10 +17,10 @@ pub struct Home {
 }
 
 impl Home {
-    pub fn open(path: PathBuf) -> anyhow::Result<Self> {
-        fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(path).with_context(|| format!("{} cannot be made", path.display()))?;
         // The runner's folders below it are for models' users to look through; the secrets in it are files of their own mode.
-        fs::set_permissions(&path, Permissions::from_mode(0o711))?;
+        fs::set_permissions(path, Permissions::from_mode(0o711))?;
         let path = path.canonicalize()?;
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"))?;
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
@@ -79,8 +79,8 @@ mod tests {
     #[test]
     fn a_home_is_one_processs_own_and_keeps_its_secret() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::open(dir.path().join("feira")).unwrap();
-        assert!(Home::open(dir.path().join("feira")).unwrap_err().to_string().contains("another feira"));
+        let home = Home::open(&dir.path().join("feira")).unwrap();
+        assert!(Home::open(&dir.path().join("feira")).unwrap_err().to_string().contains("another feira"));
         let entropy = Entropy::system();
         let secret = home.secret(&entropy).unwrap();
         assert_eq!(home.secret(&entropy).unwrap(), secret);

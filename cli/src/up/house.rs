@@ -63,9 +63,8 @@ impl House {
         let (clock, entropy) = (Clock::system(), Entropy::system());
         let secret = home.secret(&entropy)?;
         let exe = std::env::current_exe().context("the program cannot find itself")?;
-        let listener = TcpListener::bind(plan.listen)
-            .await
-            .with_context(|| format!("{} is not free; choose another with --listen", plan.listen))?;
+        let listener =
+            TcpListener::bind(plan.listen).await.with_context(|| format!("{} is not free; choose another with --listen", plan.listen))?;
         let url = format!("http://{}", listener.local_addr()?);
 
         let sole = plan.database_url.is_none();

@@ -33,7 +33,11 @@ pub(super) async fn own_files_to_grants(gateway: &Gateway, prepared: &mut Prepar
             let file = gateway.registry().find_file(id).await?;
             let own = file.filter(|file| file.account_id == prepared.caller.account.id);
             let missing = || {
-                InvalidField::new("file", format!("input.{name}"), format!("{name} names a file that does not exist, or has expired; upload it again"))
+                InvalidField::new(
+                    "file",
+                    format!("input.{name}"),
+                    format!("{name} names a file that does not exist, or has expired; upload it again"),
+                )
             };
             let own = own.ok_or_else(|| Refusal::InvalidInput(vec![missing()]))?;
             *address = Value::from(format!("{INPUTS}{}/{}", own.id, own.name));

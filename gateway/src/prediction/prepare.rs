@@ -72,10 +72,8 @@ pub(crate) async fn prepare(gateway: &Gateway, resolved: Resolved) -> Result<Pre
 }
 
 fn parsed(hook: &str, document: &str) -> Result<Value, Refusal> {
-    serde_json::from_str(document).map_err(|_| Refusal::HookFailed {
-        hook: hook.to_owned(),
-        source: HookError::Internal("it returned what is not JSON".to_owned()),
-    })
+    serde_json::from_str(document)
+        .map_err(|_| Refusal::HookFailed { hook: hook.to_owned(), source: HookError::Internal("it returned what is not JSON".to_owned()) })
 }
 
 /// `/prompt` becomes `input.prompt`.

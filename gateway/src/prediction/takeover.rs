@@ -40,10 +40,13 @@ pub(crate) async fn tend(gateway: Gateway) {
 async fn round(gateway: &Gateway) -> Result<(), StoreError> {
     let lease = gateway.lease();
     if gateway.live().len() > 0 {
-        gateway.db().write(move |tx| {
-            let lease = lease.clone();
-            Box::pin(async move { prediction::renew_leases(tx, &lease).await })
-        }).await?;
+        gateway
+            .db()
+            .write(move |tx| {
+                let lease = lease.clone();
+                Box::pin(async move { prediction::renew_leases(tx, &lease).await })
+            })
+            .await?;
     }
     if gateway.is_stopping() {
         return Ok(());

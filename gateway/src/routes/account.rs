@@ -49,7 +49,10 @@ pub(super) struct SessionAnswer {
 /// Exchange an API token for a session.
 #[utoipa::path(post, path = "/account/sessions", tag = "account",
     responses((status = 201, body = SessionAnswer), (status = 401, body = Problem)))]
-pub(super) async fn create_session(State(gateway): State<Gateway>, caller: Authenticated) -> Result<(StatusCode, Json<SessionAnswer>), Refused> {
+pub(super) async fn create_session(
+    State(gateway): State<Gateway>,
+    caller: Authenticated,
+) -> Result<(StatusCode, Json<SessionAnswer>), Refused> {
     let caller = caller.require(Scope::AccountRead)?;
     let session = Session { account: caller.account.id.clone(), token: caller.token_id };
     let (session, expires_at) = gateway.keys().sign_session(&session);
@@ -139,7 +142,11 @@ pub(super) async fn create_token(
 /// Revoke a token.
 #[utoipa::path(delete, path = "/account/tokens/{id}", tag = "account", params(("id" = String, Path)),
     responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(super) async fn revoke_token(State(gateway): State<Gateway>, caller: Authenticated, Path(id): Path<String>) -> Result<StatusCode, Refused> {
+pub(super) async fn revoke_token(
+    State(gateway): State<Gateway>,
+    caller: Authenticated,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Refused> {
     let caller = caller.require(Scope::AccountWrite)?;
     let revoked = gateway.registry().revoke_token(&caller.account.id, &id).await?;
     if revoked { Ok(StatusCode::NO_CONTENT) } else { Err(Refused::not_found("token")) }

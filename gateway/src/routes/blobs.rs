@@ -53,7 +53,11 @@ fn digest(text: &str) -> Result<Digest, Refused> {
 /// Tell whether a blob is here.
 #[utoipa::path(head, path = "/blobs/{digest}", tag = "blobs", params(("digest" = String, Path)),
     responses((status = 200), (status = 400), (status = 401), (status = 404)))]
-pub(super) async fn head_blob(State(gateway): State<Gateway>, caller: Authenticated, Path(text): Path<String>) -> Result<Response, Refused> {
+pub(super) async fn head_blob(
+    State(gateway): State<Gateway>,
+    caller: Authenticated,
+    Path(text): Path<String>,
+) -> Result<Response, Refused> {
     caller.require(Scope::ModelsWrite)?;
     let size = gateway.registry().blobs().head(&digest(&text)?).await?.ok_or_else(|| Refused::not_found("blob"))?;
     let mut response = StatusCode::OK.into_response();
@@ -95,7 +99,11 @@ pub(super) async fn begin_upload(
 /// Tell how much of an upload has arrived.
 #[utoipa::path(get, path = "/blobs/uploads/{id}", tag = "blobs", params(("id" = String, Path)),
     responses((status = 200, body = UploadAnswer), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(super) async fn get_upload(State(gateway): State<Gateway>, caller: Authenticated, Path(id): Path<String>) -> Result<Json<UploadAnswer>, Refused> {
+pub(super) async fn get_upload(
+    State(gateway): State<Gateway>,
+    caller: Authenticated,
+    Path(id): Path<String>,
+) -> Result<Json<UploadAnswer>, Refused> {
     let caller = caller.require(Scope::ModelsWrite)?;
     let upload = gateway.registry().upload_status(&caller, &id).await?;
     Ok(Json(UploadAnswer { id: upload.id, offset: upload.offset, size: upload.size }))

@@ -1,7 +1,7 @@
 //! Search over the catalogue.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use protocol::Problem;
 use protocol::api::Model;
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::Gateway;
+use crate::body::Parameters;
 use crate::origin::Origin;
 use crate::problem::Refused;
 use crate::routes::models;
@@ -47,7 +48,7 @@ pub(super) struct FoundModel {
 pub(super) async fn search(
     State(gateway): State<Gateway>,
     origin: Origin,
-    Query(asked): Query<SearchQuery>,
+    Parameters(asked): Parameters<SearchQuery>,
 ) -> Result<Json<SearchAnswer>, Refused> {
     let query = asked.query.filter(|query| !query.trim().is_empty());
     let query = query.ok_or_else(|| Refused::bad_request("Query parameter \"query\" is required"))?;

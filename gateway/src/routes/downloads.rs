@@ -1,13 +1,14 @@
 //! A file's bytes behind a signed address: no token is needed, and none is taken.
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 use protocol::Problem;
 use serde::Deserialize;
 
 use crate::Gateway;
+use crate::body::Parameters;
 use crate::problem::Refused;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -22,7 +23,11 @@ pub(super) struct Signed {
 /// Download a file.
 #[utoipa::path(get, path = "/files/{id}/download", tag = "files", security(()), params(("id" = String, Path), Signed),
     responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404, body = Problem)))]
-pub(super) async fn download(State(gateway): State<Gateway>, Path(id): Path<String>, Query(signed): Query<Signed>) -> Result<Response, Refused> {
+pub(super) async fn download(
+    State(gateway): State<Gateway>,
+    Path(id): Path<String>,
+    Parameters(signed): Parameters<Signed>,
+) -> Result<Response, Refused> {
     send(&gateway, &id, &signed).await
 }
 
@@ -33,7 +38,7 @@ pub(super) async fn download(State(gateway): State<Gateway>, Path(id): Path<Stri
 pub(super) async fn download_named(
     State(gateway): State<Gateway>,
     Path((id, _name)): Path<(String, String)>,
-    Query(signed): Query<Signed>,
+    Parameters(signed): Parameters<Signed>,
 ) -> Result<Response, Refused> {
     send(&gateway, &id, &signed).await
 }

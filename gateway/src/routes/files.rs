@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Multipart, Path, Query, State};
+use axum::extract::{Multipart, Path, State};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use http::StatusCode;
@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::Gateway;
 use crate::auth::Authenticated;
+use crate::body::Parameters;
 use crate::origin::Origin;
 use crate::problem::Refused;
 use crate::render;
@@ -97,7 +98,7 @@ pub(super) async fn list_files(
     State(gateway): State<Gateway>,
     caller: Authenticated,
     origin: Origin,
-    Query(query): Query<ListQuery>,
+    Parameters(query): Parameters<ListQuery>,
 ) -> Result<Json<Page<File>>, Refused> {
     let caller = caller.require(Scope::PredictionsRead)?;
     let page = gateway.registry().list_files(&caller.account.id, query.cursor.as_deref()).await?;
@@ -124,7 +125,11 @@ pub(super) async fn get_file(
 /// Delete a file.
 #[utoipa::path(delete, path = "/files/{id}", tag = "files", params(("id" = String, Path)),
     responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(super) async fn delete_file(State(gateway): State<Gateway>, caller: Authenticated, Path(id): Path<String>) -> Result<StatusCode, Refused> {
+pub(super) async fn delete_file(
+    State(gateway): State<Gateway>,
+    caller: Authenticated,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Refused> {
     let caller = caller.require(Scope::PredictionsWrite)?;
     let deleted = gateway.registry().delete_file(&caller.account.id, &id).await?;
     if deleted { Ok(StatusCode::NO_CONTENT) } else { Err(Refused::not_found("file")) }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use protocol::api::{Measured, Model, Page, Version};
@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::Gateway;
 use crate::auth::{Authenticated, Viewer};
-use crate::body::JsonObject;
+use crate::body::{JsonObject, Parameters};
 use crate::db::prediction;
 use crate::origin::Origin;
 use crate::problem::Refused;
@@ -102,7 +102,7 @@ pub(super) async fn list_models(
     State(gateway): State<Gateway>,
     viewer: Viewer,
     origin: Origin,
-    Query(query): Query<ListQuery>,
+    Parameters(query): Parameters<ListQuery>,
 ) -> Result<Json<Page<Model>>, Refused> {
     let sort = match query.sort_by.as_deref() {
         None | Some("latest_version_created_at") => ModelSort::LatestVersionCreatedAt,
@@ -268,7 +268,11 @@ pub(super) async fn delete_model(
 /// Get a model's README.
 #[utoipa::path(get, path = "/models/{owner}/{name}/readme", tag = "models", params(("owner" = String, Path), ("name" = String, Path)),
     responses((status = 200, content_type = "text/plain", body = String), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(super) async fn get_readme(State(gateway): State<Gateway>, viewer: Viewer, Path(path): Path<(String, String)>) -> Result<Response, Refused> {
+pub(super) async fn get_readme(
+    State(gateway): State<Gateway>,
+    viewer: Viewer,
+    Path(path): Path<(String, String)>,
+) -> Result<Response, Refused> {
     let row = require_model(&gateway, &viewer, &path).await?;
     let readme = gateway.registry().find_readme(&row.model, &viewer.account_id).await?;
     let readme = readme.filter(|text| !text.is_empty()).ok_or_else(|| Refused::not_found("README"))?;

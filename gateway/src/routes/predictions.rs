@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::Gateway;
 use crate::auth::Authenticated;
-use crate::body::JsonObject;
+use crate::body::{JsonObject, Parameters};
 use crate::db::idempotency::KeyUse;
 use crate::db::prediction::{self, Listing, PredictionRow, Source};
 use crate::live::Live;
@@ -116,12 +116,14 @@ pub(super) async fn list_predictions(
     State(gateway): State<Gateway>,
     caller: Authenticated,
     origin: Origin,
-    Query(query): Query<ListQuery>,
+    Parameters(query): Parameters<ListQuery>,
 ) -> Result<axum::Json<Page<Prediction>>, Refused> {
     let caller = caller.require(Scope::PredictionsRead)?;
     let moment = |name: &str, text: &Option<String>| match text {
         None => Ok(None),
-        Some(text) => Timestamp::parse(text).map(Some).ok_or_else(|| Refused::bad_request(format!("{name} must be an RFC 3339 date and time"))),
+        Some(text) => {
+            Timestamp::parse(text).map(Some).ok_or_else(|| Refused::bad_request(format!("{name} must be an RFC 3339 date and time")))
+        }
     };
     let listing = Listing {
         account_id: caller.account.id.clone(),
@@ -260,8 +262,8 @@ struct Wait {
 impl Wait {
     /// Reads `wait` and `wait=N` among the preferences; any N is taken and kept within our limit.
     fn asked_by(headers: &HeaderMap) -> Option<Self> {
-        headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split([',', ';'])).find_map(|preference| {
-            match preference.trim().split_once('=') {
+        headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split([',', ';'])).find_map(
+            |preference| match preference.trim().split_once('=') {
                 None => (preference.trim() == "wait").then(|| Self { at_most: WAIT_MAX, applied: "wait".to_owned() }),
                 Some(("wait", seconds)) => {
                     let seconds: f64 = seconds.trim().trim_matches('"').parse().ok().filter(|seconds: &f64| seconds.is_finite())?;
@@ -269,8 +271,8 @@ impl Wait {
                     Some(Self { at_most, applied: format!("wait={}", at_most.as_secs()) })
                 }
                 Some(_) => None,
-            }
-        })
+            },
+        )
     }
 
     /// The prediction at its end, or as one that still starts: released clients take any other status for finished.

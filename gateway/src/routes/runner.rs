@@ -35,7 +35,11 @@ async fn get_blob(State(gateway): State<Gateway>, Granted(grant): Granted, Path(
 }
 
 /// A file of the account that the prediction belongs to.
-async fn get_input(State(gateway): State<Gateway>, Granted(grant): Granted, Path((id, _name)): Path<(String, String)>) -> Result<Response, Refused> {
+async fn get_input(
+    State(gateway): State<Gateway>,
+    Granted(grant): Granted,
+    Path((id, _name)): Path<(String, String)>,
+) -> Result<Response, Refused> {
     let file = gateway.registry().find_file(&id).await?;
     let file = file.filter(|file| file.account_id == grant.account).ok_or_else(|| Refused::not_found("file"))?;
     send(&gateway, &file.digest, &file.content_type).await

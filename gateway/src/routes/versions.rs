@@ -1,7 +1,7 @@
 //! A model's versions: list, get, delete.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use http::StatusCode;
 use protocol::api::{Page, Version};
 use protocol::{ModelRef, Problem, VersionId};
@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::Gateway;
 use crate::auth::{Authenticated, Viewer};
+use crate::body::Parameters;
 use crate::origin::Origin;
 use crate::problem::Refused;
 use crate::routes::models::require_model;
@@ -36,7 +37,7 @@ pub(super) async fn list_versions(
     viewer: Viewer,
     origin: Origin,
     Path(path): Path<(String, String)>,
-    Query(query): Query<ListQuery>,
+    Parameters(query): Parameters<ListQuery>,
 ) -> Result<Json<Page<Version>>, Refused> {
     let model = require_model(&gateway, &viewer, &path).await?;
     let page = gateway.registry().list_versions(&model, query.cursor.as_deref()).await?;

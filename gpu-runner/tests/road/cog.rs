@@ -105,8 +105,8 @@ def made(name, content):
         );
         let list = small(house, &list, &json!({"type": "array", "items": file()}));
         let ran = house.run(&list, json!({})).await.succeeded();
-        let last: Vec<u8> = ran.outputs[0].as_array().unwrap().iter().map(|at| *house.platform.upload(at).1.last().unwrap()).collect();
-        assert_eq!(last, b"012345678");
+        let ends: Vec<u8> = ran.outputs[0].as_array().unwrap().iter().map(|at| *house.platform.upload(at).1.last().unwrap()).collect();
+        assert_eq!(ends, b"012345678");
 
         let object = format!(
             "{several}\nclass Out(BaseModel):\n    label: str\n    file: Path\n\nclass Predictor(BasePredictor):\n    def predict(self) -> Out:\n        return Out(label='data:text', file=made('out.txt', b'hello'))"
@@ -225,7 +225,7 @@ fn an_iterator_faster_than_cogs_own_stream_is_told_whole() {
         let fast = small(house, script, &output);
         let ran = house.run(&fast, json!({})).await.succeeded();
         let said: String = ran.outputs.iter().map(|chunk| chunk.as_str().unwrap()).collect();
-        assert_eq!(said, (0..30_000).map(|n| format!("{n} ")).collect::<String>());
+        assert_eq!(said, (0..30_000).map(|n| n.to_string() + " ").collect::<String>());
     });
 }
 

@@ -1,4 +1,5 @@
 //! A runner with a platform around it: blobs to fetch, input files, a place for output files, and versions made from folders.
+#![expect(clippy::unwrap_used, reason = "a house that cannot be built is a failed test")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -122,7 +123,7 @@ impl House {
                 .filter_map(|name| Some((name.to_owned(), variable(name)?)))
                 .collect(),
             isolation: IsolationWish::Auto,
-            idle_expiry: Duration::from_secs(600),
+            idle_expiry: Duration::from_mins(10),
             instances_max: 8,
             memory_bytes_default: 2 << 30,
             drain_grace: Duration::from_secs(2),

@@ -23,7 +23,7 @@ fn version(house: &House, salt: &str) -> Arc<Bundle> {
 async fn begin(line: &mut fabric::Line) {
     let mut ran = Ran::default();
     while ran.started.is_none() {
-        ran.hear(line).await.unwrap();
+        ran.hear(line).await.expect("it has one");
     }
 }
 
@@ -149,5 +149,5 @@ fn processes_of(runner: &str) -> usize {
         let cwd = entry.ok().and_then(|entry| std::fs::read_link(entry.path().join("cwd")).ok());
         cwd.is_some_and(|cwd| cwd.to_string_lossy().contains(&home))
     };
-    std::fs::read_dir("/proc").unwrap().map(names_it).filter(|found| *found).count()
+    std::fs::read_dir("/proc").expect("the machine tells").map(names_it).filter(|found| *found).count()
 }

@@ -15,7 +15,7 @@ fn odd(house: &House, salt: &str, more: &Value) -> Arc<Bundle> {
         "command": ["python3", "server.py"],
         "openapi_schema": {"components": {"schemas": {"Input": {"type": "object", "properties": {}}, "Output": {"type": "string"}}}},
     });
-    config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    config.as_object_mut().expect("it has one").extend(more.as_object().expect("it has one").clone());
     house.version(&[("server.py", ODD), ("salt", salt.as_bytes())], &config)
 }
 

@@ -80,7 +80,9 @@ impl Stall {
             all.extend_from_slice(file.path().to_string_lossy().as_bytes());
             all.extend_from_slice(Digest::of(file.contents()).as_bytes());
         }
-        HOOKS.iter().for_each(|(_, wasm)| all.extend_from_slice(Digest::of(wasm).as_bytes()));
+        for (_, wasm) in HOOKS {
+            all.extend_from_slice(Digest::of(wasm).as_bytes());
+        }
         Digest::of(&all)
     }
 

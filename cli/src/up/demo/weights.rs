@@ -21,7 +21,8 @@ use crate::show::Bars;
 #[serde(deny_unknown_fields)]
 pub struct Package {
     registry: PackageRegistry,
-    package: String,
+    #[serde(rename = "package")]
+    name: String,
     version: String,
     archive_bytes: u64,
     archive_sha256: String,
@@ -38,7 +39,8 @@ enum PackageRegistry {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Member {
-    member: String,
+    #[serde(rename = "member")]
+    path: String,
     target: String,
     bytes: u64,
     sha256: String,
@@ -54,12 +56,12 @@ pub async fn fetch(package: Package, root: &Path, settings: &Settings, bars: &Ba
         return Ok(());
     }
     let folder = tempfile::tempdir_in(&settings.home)?;
-    let bar = bars.bytes(&format!("{} {}", package.package, package.version), package.archive_bytes);
+    let bar = bars.bytes(&format!("{} {}", package.name, package.version), package.archive_bytes);
     let archive = download(&package, folder.path(), settings, &bar).await?;
     bar.finish_and_clear();
     let found = sha256_of(&archive)?;
     if found != package.archive_sha256 {
-        bail!("the archive of {} has the hash {found}, not {}", package.package, package.archive_sha256);
+        bail!("the archive of {} has the hash {found}, not {}", package.name, package.archive_sha256);
     }
     let root = root.to_owned();
     // Unpacking a hundred megabytes takes about a second.
@@ -75,13 +77,13 @@ async fn download(package: &Package, folder: &Path, settings: &Settings, bar: &P
         PackageRegistry::Pypi => {
             let mut command = Command::new(find("python3")?);
             command.args(["-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--disable-pip-version-check", "--dest"]);
-            command.arg(folder).arg(format!("{}=={}", package.package, package.version));
+            command.arg(folder).arg(format!("{}=={}", package.name, package.version));
             command
         }
         PackageRegistry::Npm => {
             let mut command = Command::new(find("npm")?);
             command.args(["pack", "--silent", "--pack-destination"]).arg(folder);
-            command.arg(format!("{}@{}", package.package, package.version)).arg("--cache").arg(folder.join("cache"));
+            command.arg(format!("{}@{}", package.name, package.version)).arg("--cache").arg(folder.join("cache"));
             command
         }
     };
@@ -98,7 +100,7 @@ async fn download(package: &Package, folder: &Path, settings: &Settings, bar: &P
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-        bail!("{} {} could not be fetched (is there a network?): {last}", package.package, package.version);
+        bail!("{} {} could not be fetched (is there a network?): {last}", package.name, package.version);
     }
     let is_archive = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "whl" || ending == "tgz");
     let mut found = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
@@ -110,7 +112,7 @@ fn unpack(package: &Package, archive: &Path, root: &Path) -> anyhow::Result<()> 
         PackageRegistry::Pypi => {
             let mut wheel = zip::ZipArchive::new(File::open(archive)?)?;
             for member in &package.files {
-                let content = wheel.by_name(&member.member)?;
+                let content = wheel.by_name(&member.path)?;
                 keep(content, member, root)?;
             }
         }
@@ -119,14 +121,14 @@ fn unpack(package: &Package, archive: &Path, root: &Path) -> anyhow::Result<()> 
             for entry in tarball.entries()? {
                 let entry = entry?;
                 let path = entry.path()?.to_string_lossy().into_owned();
-                if let Some(member) = package.files.iter().find(|member| member.member == path) {
+                if let Some(member) = package.files.iter().find(|member| member.path == path) {
                     keep(entry, member, root)?;
                 }
             }
         }
     }
     let missing = package.files.iter().find(|member| !root.join(&member.target).exists());
-    missing.map_or(Ok(()), |member| bail!("{} is not in the archive", member.member))
+    missing.map_or(Ok(()), |member| bail!("{} is not in the archive", member.path))
 }
 
 /// Writes one file whole, or nothing.
@@ -149,7 +151,7 @@ fn keep(content: impl Read, member: &Member, root: &Path) -> anyhow::Result<()> 
         }
     }
     if hex::encode(hash.finalize()) != member.sha256 {
-        bail!("{} in the archive is not the file that was promised", member.member);
+        bail!("{} in the archive is not the file that was promised", member.path);
     }
     fresh.persist(target)?;
     Ok(())
