@@ -127,9 +127,9 @@ pub(crate) async fn advance_all(tx: &mut Tx, progress: &[Progress]) -> Result<Ve
     let sql = match Engine::of(tx) {
         Engine::Sqlite => {
             "update prediction set state = 'running', started_at = coalesce(prediction.started_at, j.value ->> 'started_at'),
-                    emitted = max(emitted, j.value ->> 'emitted')
+                    emitted = max(prediction.emitted, j.value ->> 'emitted')
              from json_each($1) j
-             where id = j.value ->> 'id' and fence = j.value ->> 'fence' and completed_at is null
+             where prediction.id = j.value ->> 'id' and prediction.fence = j.value ->> 'fence' and prediction.completed_at is null
              returning prediction.id as id"
         }
         Engine::Postgres => {

@@ -142,8 +142,14 @@ impl Relay<'_> {
         let (fence, started_at) = self.live.update(|row, _| (row.fence, row.started_at.map_or(0, protocol::Timestamp::micros)));
         let progress = Progress { id: self.live.id, fence, started_at, emitted: i64::from(emitted) };
         let batch = self.gateway.progress().clone();
-        // A database that does not answer is no reason to stop the model: the end is written with its own patience.
-        self.marking = Some(async move { batch.send(progress).await.unwrap_or(true) }.boxed()).into();
+        let marked = async move {
+            batch.send(progress).await.unwrap_or_else(|error| {
+                // A database that does not answer is no reason to stop the model: the end is written with its own patience.
+                tracing::error!(%error, "the start of a prediction could not be written");
+                true
+            })
+        };
+        self.marking = Some(marked.boxed()).into();
     }
 
     async fn show_processing(&mut self) {

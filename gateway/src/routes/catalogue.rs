@@ -19,6 +19,7 @@ const LIMIT_MAX: usize = 50;
 const LIMIT: usize = 20;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct SearchQuery {
     query: Option<String>,
     /// 1 to 50, 20 by default.

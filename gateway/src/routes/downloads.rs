@@ -12,6 +12,7 @@ use crate::body::Parameters;
 use crate::problem::Refused;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Signed {
     owner: String,
     /// Seconds since the Unix epoch.

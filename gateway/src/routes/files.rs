@@ -87,6 +87,7 @@ pub(super) fn file_name(given: &str) -> String {
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     cursor: Option<String>,
 }

@@ -87,6 +87,7 @@ fn measured(mut sample: Vec<(u64, Credits)>) -> Option<Measured> {
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     cursor: Option<String>,
     /// `model_created_at` or `latest_version_created_at`.

@@ -99,6 +99,7 @@ pub(super) async fn get_prediction(
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     cursor: Option<String>,
     /// Inclusive, RFC 3339.

@@ -25,6 +25,7 @@ pub(super) fn shown(version: &VersionRow) -> Version {
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     cursor: Option<String>,
 }

