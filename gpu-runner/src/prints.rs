@@ -1,6 +1,7 @@
 //! What a model's process prints itself: always drained, its tail kept for the case that it fails.
 //!
-//! Cog loses what is printed before a failing `setup` from its own answer, and a crash leaves nothing but this.
+//! Cog leaves what is printed before a failing `setup` out of its own answer, and a crash leaves nothing but this. Cog's worker hands its prints to
+//! the server first, and when setup fails at once they are often lost between the two: what never comes out here cannot be kept.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -74,7 +74,8 @@ for (const name of ['hello-world', 'smol-chat', 'upscale', 'embed']) {
     const created = await replicate.predictions.create({ version: await latest(name), input: inputs[name] });
     const ended = await replicate.wait(created, { interval: 50 });
     assert.equal(ended.status, 'succeeded', ended.error);
-    assert.deepEqual(await replicate.predictions.get(created.id), ended);
+    // The address of the stream is signed anew each time.
+    assert.deepEqual({ ...(await replicate.predictions.get(created.id)), urls: null }, { ...ended, urls: null });
     const { results } = await replicate.predictions.list();
     assert.ok(results.some((listed) => listed.id === created.id));
   });

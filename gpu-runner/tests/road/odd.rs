@@ -29,6 +29,16 @@ fn a_slot_that_is_freed_late_is_asked_for_again() {
 }
 
 #[test]
+fn a_process_that_ends_before_it_is_ready_leaves_its_last_words() {
+    in_the_house(|house| async move {
+        let quits = odd(house, "quits", &json!({"command": ["sh", "-c", "echo looking for weights; echo none found >&2; exit 3"]}));
+        let ran = house.run(&quits, json!({})).await;
+        assert_eq!(ran.failure(), (FailCode::SetupFailed, "the model's process was ended with code 3 before it was ready"));
+        assert!(ran.logs.contains("looking for weights\n") && ran.logs.contains("none found\n"), "{:?}", ran.logs);
+    });
+}
+
+#[test]
 fn a_process_that_exits_fails_its_prediction_and_the_next_gets_another() {
     in_the_house(|house| async move {
         let odd = odd(house, "exits", &json!({}));
