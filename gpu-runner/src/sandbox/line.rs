@@ -17,12 +17,13 @@ use super::spec::Spec;
 
 /// Asks for a connection to the model's port.
 const CONNECT: u8 = b'c';
-/// Begin an answer; what follows a refusal is its reason.
+/// Begin an answer; the length of its reason follows in two bytes, then the reason.
 const DONE: u8 = 0;
 const REFUSED: u8 = 1;
+const HEAD_BYTES: usize = 3;
 
 const ORDER_BYTES_MAX: u32 = 4 << 20;
-const ANSWER_BYTES_MAX: usize = 2048;
+const REASON_BYTES_MAX: u16 = 2048;
 
 /// A loopback connection is made or refused at once, unless the model's backlog is full.
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
@@ -77,20 +78,28 @@ impl Line {
     }
 }
 
+/// Takes one answer and no byte of the next: the kernel would hand over a refusal and the socket sent after it as one.
 fn receive(line: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
-    let mut text = [0; ANSWER_BYTES_MAX];
+    let mut head = [0; HEAD_BYTES];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(line, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let received = recvmsg(line, &mut [IoSliceMut::new(&mut head)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
     let rights = control.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut sockets) => sockets.next(),
         _ => None,
     });
-    match text[..received.bytes].split_first() {
-        None => Err(io::ErrorKind::UnexpectedEof.into()),
-        Some((&DONE, _)) => Ok(rights),
-        Some((_, reason)) => Err(io::Error::other(String::from_utf8_lossy(reason).into_owned())),
+    // An answer is sent at once and is much smaller than the socket's buffer, so what follows its first byte is there with it.
+    let [kind, length @ ..] = match received.bytes {
+        0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+        HEAD_BYTES => head,
+        _ => return Err(io::ErrorKind::InvalidData.into()),
+    };
+    let mut reason = vec![0; usize::from(u16::from_le_bytes(length))];
+    if !reason.is_empty() {
+        let received = recvmsg(line, &mut [IoSliceMut::new(&mut reason)], &mut RecvAncillaryBuffer::default(), RecvFlags::empty())?;
+        reason.truncate(received.bytes);
     }
+    if kind == DONE { Ok(rights) } else { Err(io::Error::other(String::from_utf8_lossy(&reason).into_owned())) }
 }
 
 /// The launcher's end.
@@ -144,9 +153,9 @@ impl LauncherLine {
     }
 
     fn answer(&self, kind: u8, reason: &str, socket: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        let mut reason = reason.as_bytes();
-        let mut text = vec![kind];
-        (&mut reason).take(ANSWER_BYTES_MAX as u64 - 1).read_to_end(&mut text)?;
+        let length = u16::try_from(reason.len()).unwrap_or(REASON_BYTES_MAX).min(REASON_BYTES_MAX);
+        let reason = &reason.as_bytes()[..usize::from(length)];
+        let text = [&[kind], length.to_le_bytes().as_slice(), reason].concat();
         let sockets: Vec<BorrowedFd<'_>> = socket.into_iter().collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -155,5 +164,27 @@ impl LauncherLine {
         }
         sendmsg(&self.0, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL)?;
         (&self.0).flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refusal_and_the_socket_sent_right_after_it_are_two_answers() {
+        let (runner, launcher) = StdUnixStream::pair().unwrap();
+        runner.set_nonblocking(true).unwrap();
+        let mut line = Line::new(UnixStream::from_std(runner).unwrap());
+        let launcher = LauncherLine(launcher);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        launcher.refuse("not yet").unwrap();
+        launcher.started(Some(&listener)).unwrap();
+        launcher.refuse(&"x".repeat(5_000)).unwrap();
+        assert_eq!(line.reply().await.unwrap_err().to_string(), "not yet");
+        assert!(line.reply().await.unwrap().is_some());
+        assert_eq!(line.reply().await.unwrap_err().to_string().len(), usize::from(REASON_BYTES_MAX));
+        drop(launcher);
+        assert_eq!(line.reply().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }
