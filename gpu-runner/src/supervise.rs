@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::manifest::ModelProtocol;
+
 use crate::instance::start::{Attendants, Site};
 use crate::instance::{Death, DeathCause, Instance};
-use crate::model::{Health, Model};
+use crate::model::Health;
 
 /// How often a living server is asked whether it can still run anything.
 const HEALTH_PERIOD: Duration = Duration::from_secs(1);
@@ -14,7 +16,7 @@ const HEALTH_PERIOD: Duration = Duration::from_secs(1);
 pub async fn supervise(site: Arc<Site>, instance: Arc<Instance>, mut attendants: Attendants) -> Arc<Instance> {
     let cause = tokio::select! {
         exit = instance.confined().exited() => DeathCause::Exited(exit),
-        () = worker_died(&instance.model) => DeathCause::WorkerDied,
+        () = worker_died(&instance) => DeathCause::WorkerDied,
         () = instance.retired() => DeathCause::Retired,
     };
     instance.confined().kill_all().await;
@@ -24,9 +26,11 @@ pub async fn supervise(site: Arc<Site>, instance: Arc<Instance>, mut attendants:
     instance
 }
 
-/// Absorbs that Cog's server outlives its worker, and refuses everything from then on.
-async fn worker_died(model: &Model) {
-    while model.health().await != Health::Dead {
+/// Absorbs that Cog's server outlives its worker, and refuses everything from then on. Of a worker that died while nothing ran the server
+/// says nothing at all, and does not reap it.
+async fn worker_died(instance: &Instance) {
+    let is_cogs_server = instance.bundle.config.protocol == ModelProtocol::Cog && instance.bundle.config.command.is_empty();
+    while instance.model.health().await != Health::Dead && !(is_cogs_server && instance.confined().has_dead_child()) {
         tokio::time::sleep(HEALTH_PERIOD).await;
     }
 }

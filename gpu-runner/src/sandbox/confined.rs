@@ -21,6 +21,7 @@ use super::cgroup::Cgroup;
 use super::doors::Doors;
 use super::line::Line;
 use super::spec::Spec;
+use super::tree;
 
 /// A process and all that it started. Dropping it ends them all, without waiting.
 #[derive(Debug)]
@@ -97,6 +98,11 @@ impl Confined {
     /// Whether the kernel killed a process of it for want of memory.
     pub fn ended_by_oom(&self) -> bool {
         self.limits.oom_kills() > 0
+    }
+
+    /// Whether a child of the model's own process has ended and was not reaped.
+    pub fn has_dead_child(&self) -> bool {
+        self.launcher_pid.is_some_and(tree::model_has_dead_child)
     }
 
     /// Memory that is its own, where a control group counts it.

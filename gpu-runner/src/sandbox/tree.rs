@@ -94,3 +94,32 @@ pub(super) fn wait_for(child: Pid) -> Exit {
         }
     }
 }
+
+/// Whether a child of the model's own process has ended and was not reaped, seen from outside, by the launcher's process id.
+pub(super) fn model_has_dead_child(launcher: Pid) -> bool {
+    model_beneath(launcher).is_some_and(|model| children_of(model).into_iter().any(is_dead))
+}
+
+/// The first process below the launchers, of which there is one a namespace; each starts the next before it adopts any orphan.
+fn model_beneath(launcher: Pid) -> Option<Pid> {
+    let name = |pid: Pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok();
+    let launchers = name(launcher)?;
+    let mut below = *children_of(launcher).first()?;
+    while name(below)? == launchers {
+        below = *children_of(below).first()?;
+    }
+    Some(below)
+}
+
+fn children_of(pid: Pid) -> Vec<Pid> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let lists = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let pids = |list: String| list.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect::<Vec<_>>();
+    lists.flat_map(pids).collect()
+}
+
+/// The state stands behind the name, which is in brackets and may hold anything.
+fn is_dead(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+}

@@ -237,6 +237,21 @@ fn what_one_prediction_leaves_in_its_scratch_the_next_does_not_see() {
 }
 
 #[test]
+fn a_worker_that_dies_while_nobody_looks_costs_no_prediction() {
+    in_the_house(|house| async move {
+        let script = "import threading, time, signal\n\nclass Predictor(BasePredictor):\n    def predict(self, text: str) -> str:\n        if text:\n            threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()\n        return 'served'";
+        let mortal = small(house, script, &text());
+        let version = mortal.version;
+        let warm = |card: &protocol::wire::RunnerCard| {
+            card.versions.iter().find(|on_it| on_it.version == version).map_or(0, |on_it| on_it.instances_warm)
+        };
+        house.run(&mortal, json!({"text": "die soon"})).await.succeeded();
+        house.wait_for_card(|card| warm(card) == 0).await;
+        house.run(&mortal, json!({"text": ""})).await.succeeded();
+    });
+}
+
+#[test]
 fn a_model_that_eats_its_memory_is_told_apart_from_one_that_dies() {
     in_the_house(|house| async move {
         if !house.card().unwrap().isolation.contains("memory limit") {
