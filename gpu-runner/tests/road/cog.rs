@@ -141,7 +141,13 @@ fn a_model_deaf_to_a_cancel_is_ended_within_two_seconds_and_replaced() {
         let (ran, took) = cancel(&mut line).await;
         assert_eq!(ran.outcome(), &Outcome::Canceled);
         assert!(took < STOPPED_WITHIN, "{took:?}");
-        house.run(&sleepy, json!({"seconds": 0})).await.succeeded();
+        let version = sleepy.version;
+        house.wait_for_card(|card| card.versions.iter().any(|on_it| on_it.version == version && on_it.slots_idle == 1)).await;
+        assert_eq!(
+            house.run(&sleepy, json!({"seconds": 0})).await.succeeded().started.unwrap().cold,
+            None,
+            "it was replaced before anybody asked"
+        );
     });
 }
 
