@@ -41,6 +41,7 @@ pub fn version() -> NewVersion {
         protocol: ModelProtocol::Cog,
         command: ["feira", "model", "hello-world"].map(str::to_owned).to_vec(),
         predictor: None,
+        trainer: None,
         environment: None,
         concurrency: CONCURRENCY,
         resources: Resources::default(),

@@ -4,6 +4,7 @@
 
 pub mod directory;
 pub mod line;
+pub mod orders;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 
 pub use directory::Directory;
 pub use line::{Call, Inbox, Line};
+pub use orders::Orders;
 
 /// Assignments that may wait between the line being opened and the runner picking them up.
 const INBOX_CALLS_MAX: usize = 4_096;
@@ -29,6 +31,7 @@ pub enum FabricError {
 #[derive(Clone, Debug, Default)]
 pub struct Fabric {
     directory: Directory,
+    orders: Orders,
     runners: Arc<Mutex<HashMap<String, mpsc::Sender<Call>>>>,
 }
 
@@ -39,6 +42,10 @@ impl Fabric {
 
     pub const fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    pub const fn orders(&self) -> &Orders {
+        &self.orders
     }
 
     /// A runner takes its place; assignments for `runner` come out of the inbox until that is dropped.

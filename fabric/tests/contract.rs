@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fabric::{Fabric, FabricError};
+use protocol::prediction::Errand;
 use protocol::wire::{Assignment, Bundle, Ended, Event, Grant, Outcome, RunnerCard};
 use protocol::{Clock, Entropy, PredictionId, Timestamp};
 use serde_json::json;
@@ -13,6 +14,8 @@ fn assignment() -> Assignment {
         prediction: PredictionId::new(&Clock::system(), &Entropy::system()),
         attempt: 1,
         account: "acc".to_owned(),
+        errand: Errand::Predict,
+        deployment: None,
         bundle: Arc::new(Bundle {
             model: "feira/hello-world".parse().expect("plain data"),
             version: "00".repeat(32).parse().expect("plain data"),

@@ -38,7 +38,7 @@ pub(crate) fn prediction(gateway: &Gateway, origin: &Origin, row: PredictionRow)
         started_at: row.started_at,
         completed_at: row.completed_at,
         deadline: row.deadline_at,
-        deployment: None,
+        deployment: row.deployment.map(|deployment| deployment.to_string()),
         metrics: row.metrics,
         webhook: None,
         webhook_events_filter: None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fabric::Directory;
+use protocol::prediction::Errand;
 use protocol::wire::{Bundle, Grant, RunnerCard, VersionCard};
 use protocol::{Clock, Timestamp, VersionId};
 use tokio::time::Instant;
@@ -88,6 +89,8 @@ impl Cards {
         let version = floor.versions.get(&id)?;
         let mut card = VersionCard {
             version: id,
+            errand: Errand::Predict,
+            deployment: None,
             model: bundle.model.clone(),
             hardware: if version.needs.gpu { self.gpu_sku.clone() } else { "cpu".to_owned() },
             instances_warm: 0,

@@ -116,6 +116,9 @@ pub struct VersionConfig {
     /// `file.py:Class` of a Cog predictor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predictor: Option<String>,
+    /// `file.py:function` of a Cog trainer, for a version that can be trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trainer: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
     /// Predictions that one instance runs at a time.

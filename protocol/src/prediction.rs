@@ -82,6 +82,24 @@ impl Status {
     }
 }
 
+/// What is asked of a model: its `predict`, or its `train`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Errand {
+    #[default]
+    Predict,
+    Train,
+}
+
+impl Errand {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Predict => "predict",
+            Self::Train => "train",
+        }
+    }
+}
+
 /// A prediction as the API shows it: Replicate's object, with the cost and the whereabouts that it lacks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Prediction {

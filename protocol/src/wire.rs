@@ -10,7 +10,7 @@ use crate::digest::VersionId;
 use crate::id::PredictionId;
 use crate::manifest::{VersionConfig, VersionFile};
 use crate::name::ModelRef;
-use crate::prediction::ColdStart;
+use crate::prediction::{ColdStart, Errand};
 
 /// One prediction to run, with all that a runner needs to know about it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,9 +20,30 @@ pub struct Assignment {
     pub attempt: u32,
     /// Whom the queue is fair to.
     pub account: String,
+    #[serde(default)]
+    pub errand: Errand,
+    /// The deployment whose own instances run it, and nobody else's do.
+    #[serde(default)]
+    pub deployment: Option<ModelRef>,
     pub bundle: Arc<Bundle>,
     /// Checked against the version's schema. Files stand in it as `https:`, `data:` or grant-relative (`/runner/inputs/…`) addresses.
     pub input: Value,
+    pub grant: Grant,
+}
+
+/// A deployment's wish for instances of its own. It stands until the next list of orders lacks it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StandingOrder {
+    /// `owner/name` of the deployment.
+    pub deployment: ModelRef,
+    pub bundle: Arc<Bundle>,
+    /// The SKU that its instances run on.
+    pub hardware: String,
+    /// Kept warm though nobody asks.
+    pub instances_min: u32,
+    /// 0 runs nothing: what waits is cancelled.
+    pub instances_max: u32,
+    /// Opens the version's blobs, and no prediction's files.
     pub grant: Grant,
 }
 
@@ -186,6 +207,11 @@ pub struct RunnerCard {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionCard {
     pub version: VersionId,
+    #[serde(default)]
+    pub errand: Errand,
+    /// Whose instances these are; everybody's when there is none.
+    #[serde(default)]
+    pub deployment: Option<ModelRef>,
     pub model: ModelRef,
     pub hardware: String,
     /// Instances that are ready.

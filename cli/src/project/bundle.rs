@@ -63,6 +63,7 @@ impl Bundle {
             protocol,
             command: self.command.clone(),
             predictor: None,
+            trainer: None,
             environment: self.environment.clone(),
             concurrency: 1,
             resources: Resources::default(),

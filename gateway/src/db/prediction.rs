@@ -1,10 +1,10 @@
 //! `prediction`: the row that is record, queue entry and lease in one. Every write names the fence, so a stale driver changes nothing.
 
 use protocol::money::Pricing;
-use protocol::prediction::{CostLine, HookRun, State, Timings};
+use protocol::prediction::{CostLine, Errand, HookRun, State, Timings};
 use protocol::{Credits, ModelRef, PredictionId, Timestamp, VersionId};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -19,6 +19,12 @@ pub(crate) struct PredictionRow {
     pub model: ModelRef,
     pub version: VersionId,
     pub source: Source,
+    pub errand: Errand,
+    /// `owner/name` of the deployment that it was asked of.
+    pub deployment: Option<ModelRef>,
+    /// The model that a training makes a version of.
+    pub destination: Option<ModelRef>,
+    pub webhook: Option<Webhook>,
     pub input: Value,
     /// What the model is given, where a `before` hook replaced the input.
     pub model_input: Option<Value>,
@@ -48,6 +54,23 @@ pub(crate) struct PredictionRow {
     pub timings: Option<Timings>,
     /// In which order logs and output came, for replay: see `transcript.rs`.
     pub event_log: Option<String>,
+}
+
+/// Where a caller wants to be told, and of what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Webhook {
+    pub url: String,
+    pub events: Vec<WebhookEvent>,
+}
+
+/// What a webhook can be told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WebhookEvent {
+    Start,
+    Output,
+    Logs,
+    Completed,
 }
 
 /// Where a prediction was asked for.
@@ -81,7 +104,10 @@ pub(crate) async fn insert_all(tx: &mut Tx, rows: &[&PredictionRow], lease: &Lea
         .map(|row| {
             serde_json::json!({
                 "id": row.id, "account_id": row.account_id, "token_id": row.token_id, "model_owner": row.model.owner,
-                "model_name": row.model.name, "version_id": row.version, "source": row.source, "input": row.input.to_string(),
+                "model_name": row.model.name, "version_id": row.version, "source": row.source, "errand": row.errand,
+                "deployment": row.deployment, "destination": row.destination,
+                "webhook": row.webhook.as_ref().map(|webhook| &webhook.url),
+                "webhook_events": row.webhook.as_ref().map(|webhook| to_json(&webhook.events)), "input": row.input.to_string(),
                 "model_input": row.model_input.as_ref().map(Value::to_string), "pricing": to_json(&row.pricing), "hooks": to_json(&row.hooks),
                 "hold": row.hold.nanos(), "state": row.state.name(), "created_at": row.created_at.micros(),
                 "deadline_at": row.deadline_at.map(Timestamp::micros), "driver": lease.driver, "fence": row.fence,
@@ -91,21 +117,25 @@ pub(crate) async fn insert_all(tx: &mut Tx, rows: &[&PredictionRow], lease: &Lea
         .collect();
     let sql = match Engine::of(tx) {
         Engine::Sqlite => {
-            "insert into prediction (id, account_id, token_id, model_owner, model_name, version_id, source, input, model_input, pricing, hooks,
+            "insert into prediction (id, account_id, token_id, model_owner, model_name, version_id, source, errand, deployment,
+                    destination, webhook, webhook_events, input, model_input, pricing, hooks,
                     hold, state, created_at, deadline_at, driver, fence, lease_until, hardware, region)
              select value ->> 'id', value ->> 'account_id', value ->> 'token_id', value ->> 'model_owner', value ->> 'model_name',
-                    value ->> 'version_id', value ->> 'source', value ->> 'input', value ->> 'model_input', value ->> 'pricing',
+                    value ->> 'version_id', value ->> 'source', value ->> 'errand', value ->> 'deployment', value ->> 'destination',
+                    value ->> 'webhook', value ->> 'webhook_events', value ->> 'input', value ->> 'model_input', value ->> 'pricing',
                     value ->> 'hooks', value ->> 'hold', value ->> 'state', value ->> 'created_at', value ->> 'deadline_at',
                     value ->> 'driver', value ->> 'fence', value ->> 'lease_until', value ->> 'hardware', value ->> 'region'
              from json_each($1)"
         }
         Engine::Postgres => {
-            "insert into prediction (id, account_id, token_id, model_owner, model_name, version_id, source, input, model_input, pricing, hooks,
+            "insert into prediction (id, account_id, token_id, model_owner, model_name, version_id, source, errand, deployment,
+                    destination, webhook, webhook_events, input, model_input, pricing, hooks,
                     hold, state, created_at, deadline_at, driver, fence, lease_until, hardware, region)
-             select id, account_id, token_id, model_owner, model_name, version_id, source, input, model_input, pricing, hooks,
+             select id, account_id, token_id, model_owner, model_name, version_id, source, errand, deployment, destination, webhook,
+                    webhook_events, input, model_input, pricing, hooks,
                     hold, state, created_at, deadline_at, driver, fence, lease_until, hardware, region
              from json_to_recordset($1::json) as j(id text, account_id text, token_id text, model_owner text, model_name text,
-                    version_id text, source text, input text, model_input text, pricing text, hooks text, hold bigint, state text,
+                    version_id text, source text, errand text, deployment text, destination text, webhook text, webhook_events text, input text, model_input text, pricing text, hooks text, hold bigint, state text,
                     created_at bigint, deadline_at bigint, driver text, fence bigint, lease_until bigint, hardware text, region text)"
         }
     };
@@ -272,7 +302,7 @@ pub(crate) async fn list(tx: &mut Tx, listing: &Listing) -> Result<Vec<Predictio
     let (before, before_id) = listing.after.map_or((i64::MAX, String::new()), |(at, id)| (at.micros(), id.to_string()));
     let rows = sqlx::query(
         "select * from prediction
-         where account_id = $1 and created_at >= $2 and created_at < $3 and ($4 = '' or source = $4)
+         where account_id = $1 and errand = 'predict' and created_at >= $2 and created_at < $3 and ($4 = '' or source = $4)
                and (created_at < $5 or (created_at = $5 and id < $6))
          order by created_at desc, id desc limit $7",
     )
@@ -320,6 +350,13 @@ fn read_row(row: &AnyRow) -> Result<PredictionRow, StoreError> {
         model: ModelRef { owner: text("model_owner")?, name: text("model_name")? },
         version: parsed(&text("version_id")?, "version_id")?,
         source: if text("source")? == Source::Web.name() { Source::Web } else { Source::Api },
+        errand: if text("errand")? == Errand::Train.name() { Errand::Train } else { Errand::Predict },
+        deployment: optional("deployment")?.map(|name| parsed(&name, "deployment")).transpose()?,
+        destination: optional("destination")?.map(|name| parsed(&name, "destination")).transpose()?,
+        webhook: match optional("webhook")? {
+            Some(url) => Some(Webhook { url, events: from_json(row, "webhook_events")? }),
+            None => None,
+        },
         input: from_json(row, "input")?,
         model_input: from_optional_json(row, "model_input")?,
         pricing: from_json(row, "pricing")?,
@@ -373,156 +410,4 @@ fn corrupt(column: &'static str) -> StoreError {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use serde_json::json;
-    use store::testing::on_both_engines;
-
-    /// A prediction that has just been admitted.
-    pub(crate) fn row() -> PredictionRow {
-        PredictionRow {
-            id: PredictionId::new(&protocol::Clock::system(), &protocol::Entropy::system()),
-            account_id: "acc_ada".to_owned(),
-            token_id: "tok_1".to_owned(),
-            model: "feira/hello-world".parse().unwrap(),
-            version: "00".repeat(32).parse().unwrap(),
-            source: Source::Api,
-            input: json!({"name": "Ada \"quoted\" \u{1F600}"}),
-            model_input: None,
-            pricing: Pricing::Second,
-            output: Value::Null,
-            logs: String::new(),
-            error: None,
-            code: None,
-            state: State::Leased,
-            metrics: Map::new(),
-            hooks: Vec::new(),
-            cost: None,
-            cost_lines: Vec::new(),
-            hold: Credits(5),
-            data_removed: false,
-            cancel_requested: false,
-            created_at: Timestamp::from_micros(1_000),
-            started_at: None,
-            completed_at: None,
-            deadline_at: None,
-            fence: 1,
-            attempt: 1,
-            emitted: false,
-            hardware: "cpu".to_owned(),
-            region: "local".to_owned(),
-            runner: None,
-            timings: None,
-            event_log: None,
-        }
-    }
-
-    fn lease(until: i64) -> Lease {
-        Lease { driver: "boot".to_owned(), until: Timestamp::from_micros(until) }
-    }
-
-    fn finished(mut row: PredictionRow) -> PredictionRow {
-        row.state = State::Succeeded;
-        row.output = json!(["hello", " Ada"]);
-        row.logs = "line\n".to_owned();
-        row.started_at = Some(Timestamp::from_micros(2_000));
-        row.completed_at = Some(Timestamp::from_micros(3_000));
-        row.cost = Some(Credits(4));
-        row.timings = Some(Timings { predict_us: 1_000, ..Timings::default() });
-        row.event_log = Some("l5 o2".to_owned());
-        row
-    }
-
-    #[tokio::test]
-    async fn a_row_reads_back_as_it_was_admitted_and_finished() {
-        on_both_engines(|db| async move {
-            let admitted = row();
-            let ended = finished(admitted.clone());
-            db.write(move |tx| {
-                let (admitted, ended) = (admitted.clone(), ended.clone());
-                Box::pin(async move {
-                    insert_all(tx, &[&admitted], &lease(9)).await?;
-                    assert_eq!(find(tx, admitted.id, "acc_ada").await?.as_ref(), Some(&admitted));
-                    assert_eq!(find(tx, admitted.id, "acc_eve").await?, None);
-                    assert_eq!(finish_all(tx, &[&ended]).await?, [ended.id.to_string()]);
-                    assert_eq!(find_any(tx, ended.id).await?.as_ref(), Some(&ended));
-                    assert_eq!(warm_runs(tx, &ended.model, 10).await?, [(1_000, Credits(4))]);
-                    Ok::<_, StoreError>(())
-                })
-            })
-            .await
-            .unwrap();
-        })
-        .await;
-    }
-
-    #[tokio::test]
-    async fn only_the_first_end_counts_and_only_with_the_fence_of_the_day() {
-        on_both_engines(|db| async move {
-            let admitted = row();
-            db.write(move |tx| {
-                let admitted = admitted.clone();
-                Box::pin(async move {
-                    insert_all(tx, &[&admitted], &lease(9)).await?;
-                    let now = Timestamp::from_micros(10);
-                    let orphans = find_orphans(tx, now, 10).await?;
-                    assert_eq!(orphans.len(), 1);
-                    assert!(take_over(tx, &orphans[0], &lease(20), now).await?);
-                    assert!(!take_over(tx, &orphans[0], &lease(20), now).await?);
-                    let stale = finished(admitted.clone());
-                    assert!(finish_all(tx, &[&stale]).await?.is_empty());
-                    let progress = Progress { id: admitted.id, fence: 1, started_at: 5, emitted: 1 };
-                    assert!(advance_all(tx, &[progress]).await?.is_empty());
-                    let mut fresh = stale;
-                    fresh.fence = 2;
-                    assert_eq!(finish_all(tx, &[&fresh]).await?.len(), 1);
-                    fresh.state = State::Failed;
-                    assert!(finish_all(tx, &[&fresh]).await?.is_empty());
-                    assert_eq!(find_any(tx, fresh.id).await?.map(|row| row.state), Some(State::Succeeded));
-                    Ok::<_, StoreError>(())
-                })
-            })
-            .await
-            .unwrap();
-        })
-        .await;
-    }
-
-    #[tokio::test]
-    async fn a_list_pages_through_rows_of_the_same_moment_without_loss() {
-        on_both_engines(|db| async move {
-            db.write(move |tx| {
-                Box::pin(async move {
-                    let rows: Vec<PredictionRow> = (0..5).map(|_| row()).collect();
-                    insert_all(tx, &rows.iter().collect::<Vec<_>>(), &lease(9)).await?;
-                    let mut listing = Listing {
-                        account_id: "acc_ada".to_owned(),
-                        created_after: Some(Timestamp::from_micros(1_000)),
-                        created_before: None,
-                        source: Some(Source::Api),
-                        after: None,
-                        most: 2,
-                    };
-                    let mut seen = Vec::new();
-                    loop {
-                        let page = list(tx, &listing).await?;
-                        let Some(last) = page.last() else { break };
-                        listing.after = Some((last.created_at, last.id));
-                        seen.extend(page.into_iter().map(|row| row.id));
-                    }
-                    let mut expected: Vec<PredictionId> = rows.iter().map(|row| row.id).collect();
-                    expected.sort_unstable();
-                    expected.reverse();
-                    assert_eq!(seen, expected);
-                    listing.after = None;
-                    listing.created_before = Some(Timestamp::from_micros(1_000));
-                    assert!(list(tx, &listing).await?.is_empty());
-                    Ok::<_, StoreError>(())
-                })
-            })
-            .await
-            .unwrap();
-        })
-        .await;
-    }
-}
+pub(crate) mod tests;

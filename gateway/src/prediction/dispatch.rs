@@ -15,6 +15,8 @@ pub(super) fn dispatch(gateway: &Gateway, admitted: &Admitted, placed: &Placed) 
         prediction: row.id,
         attempt: row.attempt,
         account: row.account_id,
+        errand: row.errand,
+        deployment: row.deployment,
         bundle: admitted.catalogued.version.bundle.clone(),
         input: row.model_input.unwrap_or(row.input),
         grant: Grant { base_url: gateway.config().internal_url.clone(), token: gateway.keys().sign_grant(&scope) },

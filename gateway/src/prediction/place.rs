@@ -60,6 +60,7 @@ fn choose<'a>(cards: &'a [Arc<RunnerCard>], hardware: &str, version: VersionId) 
 mod tests {
     use super::*;
     use protocol::Timestamp;
+    use protocol::prediction::Errand;
 
     fn version() -> VersionId {
         "00".repeat(32).parse().unwrap()
@@ -69,6 +70,8 @@ mod tests {
         let versions = on_it
             .map(|(instances_warm, slots_idle, queued)| VersionCard {
                 version: version(),
+                errand: Errand::Predict,
+                deployment: None,
                 model: "feira/hello-world".parse().unwrap(),
                 hardware: hardware.to_owned(),
                 instances_warm,

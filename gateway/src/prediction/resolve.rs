@@ -1,15 +1,17 @@
 //! Step 3: `owner/model[:version]` becomes an immutable version, and the input is checked against its schema. From memory when it can be.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use protocol::Reference;
+use protocol::prediction::Errand;
 use protocol::problem::InvalidField;
+use protocol::{ModelRef, Reference};
 use registry::{Caller, Catalogued};
 use serde_json::Value;
 
 use crate::Gateway;
 use crate::db::idempotency::KeyUse;
-use crate::db::prediction::Source;
+use crate::db::prediction::{Source, Webhook};
 use crate::origin::Origin;
 use crate::prediction::Refusal;
 
@@ -19,6 +21,14 @@ pub(crate) struct Asked {
     pub reference: Reference,
     pub input: Value,
     pub source: Source,
+    pub errand: Errand,
+    /// The deployment that it is asked of: its own instances run it.
+    pub deployment: Option<ModelRef>,
+    /// The model that a training makes a version of.
+    pub destination: Option<ModelRef>,
+    pub webhook: Option<Webhook>,
+    /// How long after its creation it is ended, wherever it stands.
+    pub cancel_after: Option<Duration>,
     pub idempotency: Option<KeyUse>,
     /// Where this caller reaches us: file addresses of this origin are our own.
     pub origin: Origin,

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use protocol::api::Page;
-use protocol::prediction::{Prediction, Status};
+use protocol::prediction::{Errand, Prediction, Status};
 use protocol::problem::InvalidField;
 use protocol::{Digest, ModelRef, PredictionId, Problem, Reference, Timestamp, VersionId};
 use registry::{Caller, Scope};
@@ -220,6 +220,11 @@ async fn answer(
     let asked = Asked {
         idempotency: idempotency_key(headers, &caller, &reference, raw),
         source: if text(headers, "feira-source") == Some("web") { Source::Web } else { Source::Api },
+        errand: Errand::Predict,
+        deployment: None,
+        destination: None,
+        webhook: None,
+        cancel_after: None,
         reference,
         input,
         origin: origin.clone(),

@@ -15,6 +15,7 @@ use axum::routing::{get, put};
 use fabric::{Fabric, Line};
 use gpu_runner::{IsolationWish, RunnerConfig, serve};
 use protocol::manifest::VersionFile;
+use protocol::prediction::Errand;
 use protocol::wire::{Assignment, Bundle, Ended, Event, FailCode, Grant, Outcome, RunnerCard, Started};
 use protocol::{Clock, Digest, Entropy, Manifest, PredictionId, VersionConfig};
 use serde_json::{Value, json};
@@ -190,6 +191,8 @@ impl House {
             prediction: PredictionId::new(&Clock::system(), &Entropy::system()),
             attempt: 1,
             account: account.to_owned(),
+            errand: Errand::Predict,
+            deployment: None,
             bundle: bundle.clone(),
             input,
             grant: Grant { base_url: self.base_url.clone(), token: TOKEN.to_owned() },
