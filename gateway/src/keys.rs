@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use protocol::{Clock, PredictionId};
+use protocol::{Clock, PredictionId, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -109,7 +109,7 @@ impl Keys {
         self.check(Purpose::Visitor, token).is_some()
     }
 
-    pub(crate) fn sign_session(&self, session: &Session) -> (String, protocol::Timestamp) {
+    pub(crate) fn sign_session(&self, session: &Session) -> (String, Timestamp) {
         (self.sign_json(Purpose::Session, session), self.clock.now().plus_millis(SESSION_SECONDS * 1_000))
     }
 
@@ -117,8 +117,9 @@ impl Keys {
         self.check_json(Purpose::Session, token)
     }
 
-    pub(crate) fn sign_stream(&self, prediction: &str) -> String {
-        self.sign(Purpose::Stream, prediction.to_owned())
+    /// Signed as of the prediction's creation: each answer gives the same address.
+    pub(crate) fn sign_stream(&self, prediction: PredictionId, created_at: Timestamp) -> String {
+        self.sign_at(created_at, Purpose::Stream, prediction.to_string())
     }
 
     pub(crate) fn stream(&self, token: &str) -> Option<PredictionId> {
@@ -153,9 +154,12 @@ impl Keys {
     }
 
     fn sign(&self, purpose: Purpose, subject: String) -> String {
-        let now = self.clock.now().seconds();
-        let claims =
-            Claims { iss: ISSUER.to_owned(), aud: purpose.audience().to_owned(), sub: subject, iat: now, exp: now + purpose.seconds() };
+        self.sign_at(self.clock.now(), purpose, subject)
+    }
+
+    fn sign_at(&self, at: Timestamp, purpose: Purpose, subject: String) -> String {
+        let iat = at.seconds();
+        let claims = Claims { iss: ISSUER.to_owned(), aud: purpose.audience().to_owned(), sub: subject, iat, exp: iat + purpose.seconds() };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).expect("an HMAC over plain data cannot fail")
     }
 
@@ -179,7 +183,6 @@ fn hmac_sha256(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::Timestamp;
 
     fn keys() -> (Keys, Clock) {
         let clock = Clock::fixed(Timestamp::from_micros(1_700_000_000_000_000));
@@ -200,9 +203,12 @@ mod tests {
     #[test]
     fn a_signature_ends() {
         let (keys, clock) = keys();
-        let id = PredictionId::new(&clock, &protocol::Entropy::seeded(1)).to_string();
-        let stream = keys.sign_stream(&id);
+        let id = PredictionId::new(&clock, &protocol::Entropy::seeded(1));
+        let created_at = clock.now();
+        let stream = keys.sign_stream(id, created_at);
         assert!(keys.stream(&stream).is_some());
+        clock.advance_millis(5_000);
+        assert_eq!(keys.sign_stream(id, created_at), stream);
         let expiry = clock.now().seconds() + 10;
         let signature = keys.sign_file("ada", "fil_1", expiry);
         assert!(keys.file_is_signed("ada", "fil_1", expiry, &signature));

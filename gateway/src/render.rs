@@ -22,7 +22,7 @@ pub(crate) fn prediction(gateway: &Gateway, origin: &Origin, row: PredictionRow)
             get: origin.url(&format!("/v1/predictions/{id}")),
             cancel: origin.url(&format!("/v1/predictions/{id}/cancel")),
             web: origin.url(&format!("/p/{id}")),
-            stream: Some(origin.url(&format!("/v1/streams/{}", gateway.keys().sign_stream(&id)))),
+            stream: Some(origin.url(&format!("/v1/streams/{}", gateway.keys().sign_stream(row.id, row.created_at)))),
         },
         id,
         model: row.model.to_string(),

@@ -140,6 +140,8 @@ pub enum FailCode {
     /// A blob of the version or an input file could not be had.
     FetchFailed,
     EnvironmentFailed,
+    /// The caller's own `Cancel-After` ran out.
+    Deadline,
 }
 
 impl FailCode {
@@ -156,12 +158,13 @@ impl FailCode {
             Self::NoCapacity => "no_capacity",
             Self::FetchFailed => "fetch_failed",
             Self::EnvironmentFailed => "environment_failed",
+            Self::Deadline => "deadline",
         }
     }
 
     pub const fn fault(self) -> Fault {
         match self {
-            Self::RunnerLost | Self::NoCapacity | Self::FetchFailed => Fault::Platform,
+            Self::RunnerLost | Self::NoCapacity | Self::FetchFailed | Self::Deadline => Fault::Platform,
             Self::ModelError
             | Self::SetupFailed
             | Self::Oom

@@ -2,14 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use billing::{Hold, InsufficientCredit, RunLimit};
 use futures::future::BoxFuture;
 use protocol::prediction::State;
-use protocol::{Credits, PredictionId};
+use protocol::{Credits, PredictionId, Timestamp};
 use registry::Catalogued;
 use serde_json::{Map, Value};
 use store::{StoreError, Tx};
+use tokio::time::Instant;
 
 use crate::Gateway;
 use crate::db::idempotency::{self, KeyUse, NewUse};
@@ -30,6 +32,24 @@ pub(crate) struct Admitted {
     pub hardware: String,
     /// The output that a `before` hook gave in the model's place.
     pub answer: Option<Value>,
+    /// When the caller wants it ended, wherever it stands.
+    deadline: Option<Instant>,
+}
+
+impl Admitted {
+    pub fn new(gateway: &Gateway, row: PredictionRow, catalogued: Arc<Catalogued>, answer: Option<Value>) -> Self {
+        let left = |deadline: Timestamp| Duration::from_micros(deadline.micros_since(gateway.clock().now()));
+        let deadline = row.deadline_at.map(|deadline| Instant::now() + left(deadline));
+        Self { hardware: row.hardware.clone(), live: gateway.live().enter(row), catalogued, answer, deadline }
+    }
+
+    /// Comes when the caller's deadline does; never, without one.
+    pub async fn overdue(&self) {
+        match self.deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// What became of a request to admit.
@@ -69,12 +89,7 @@ pub(super) async fn admit(gateway: &Gateway, prepared: Prepared) -> Result<Admis
     let row = new_row(gateway, &prepared);
     let command = Admit { row: row.clone(), key: prepared.asked.idempotency, lease: gateway.lease() };
     match gateway.admits().send(command).await? {
-        AdmitOutcome::Admitted => Ok(Admission::New(Admitted {
-            hardware: row.hardware.clone(),
-            live: gateway.live().enter(row),
-            catalogued: prepared.catalogued,
-            answer: prepared.answer,
-        })),
+        AdmitOutcome::Admitted => Ok(Admission::New(Admitted::new(gateway, row, prepared.catalogued, prepared.answer))),
         AdmitOutcome::Replayed(id) => Ok(Admission::Replayed(id)),
         AdmitOutcome::KeyReused => Err(Refusal::KeyReused),
         AdmitOutcome::InsufficientCredit(InsufficientCredit { available, needed }) => {
@@ -90,6 +105,7 @@ fn new_row(gateway: &Gateway, prepared: &Prepared) -> PredictionRow {
         Some(_) => Credits::ZERO,
         None => billing::hold_amount(model.pricing, gateway.rate(&model.hardware), &limit_of(&prepared.model_input, config)),
     };
+    let created_at = gateway.clock().now();
     let replaced = prepared.model_input != prepared.input;
     PredictionRow {
         id: PredictionId::new(gateway.clock(), gateway.entropy()),
@@ -117,10 +133,10 @@ fn new_row(gateway: &Gateway, prepared: &Prepared) -> PredictionRow {
         hold,
         data_removed: false,
         cancel_requested: false,
-        created_at: gateway.clock().now(),
+        created_at,
         started_at: None,
         completed_at: None,
-        deadline_at: None,
+        deadline_at: prepared.asked.cancel_after.map(|after| created_at.plus_millis(i64::try_from(after.as_millis()).unwrap_or(i64::MAX))),
         fence: 1,
         attempt: 1,
         emitted: false,

@@ -46,6 +46,12 @@ impl Ended {
         Self::new(State::Canceled)
     }
 
+    /// The caller's deadline came: before the model had it, or while it ran.
+    pub fn overdue(started: bool) -> Self {
+        let state = if started { State::Canceled } else { State::Aborted };
+        Self { code: Some(FailCode::Deadline), ..Self::new(state) }
+    }
+
     pub fn failed(code: FailCode, message: String) -> Self {
         Self { error: Some(message), code: Some(code), ..Self::new(State::Failed) }
     }
@@ -153,9 +159,10 @@ fn terminal_row(gateway: &Gateway, admitted: &Admitted, ended: Ended) -> (Predic
 
 fn ending_of(ended: &Ended, started: bool) -> Ending {
     match (ended.state, ended.code) {
+        (State::Aborted, _) => Ending::NeverStarted,
         (_, _) if !started => Ending::NeverStarted,
         (State::Succeeded, _) => Ending::Succeeded,
-        (State::Canceled | State::Aborted, _) => Ending::CanceledRunning,
+        (State::Canceled, _) => Ending::CanceledRunning,
         // The model did its part and its publisher's hook spoiled it: the model's time is charged.
         (_, Some(FailCode::HookFailed)) => Ending::FailedByAfter,
         (_, Some(code)) if code.fault() == Fault::Platform => Ending::FailedByPlatform,

@@ -36,6 +36,7 @@ pub(super) async fn place(gateway: &Gateway, admitted: &Admitted) -> Result<Plac
         tokio::select! {
             _ = changes.changed() => {}
             () = admitted.live.cancelled().cancelled() => return Err(Unplaced::Ended(Ended::canceled())),
+            () = admitted.overdue() => return Err(Unplaced::Ended(Ended::overdue(false))),
             () = gateway.stopping() => return Err(Unplaced::Stopping),
             () = &mut expired => {
                 let message = format!("no runner with {} was free in time", admitted.hardware);

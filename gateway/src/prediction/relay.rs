@@ -96,6 +96,7 @@ impl Relay<'_> {
                     self.mark(false);
                 }
                 () = self.live.cancelled().cancelled(), if self.cancel_by.is_none() => self.stop(None),
+                () = self.admitted.overdue(), if self.cancel_by.is_none() => self.stop(Some(Ended::overdue(self.started.is_some()))),
                 () = at(self.cancel_by) => {
                     let ended = self.verdict.take().unwrap_or_else(Ended::canceled);
                     return Ended { run_us: self.seen_us(), relayed_bytes: self.relayed_bytes, ..ended };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use protocol::Timestamp;
 use protocol::wire::FailCode;
 use registry::Catalogued;
 use store::StoreError;
@@ -74,10 +75,9 @@ async fn adopt(gateway: &Gateway, orphan: PredictionRow) -> Result<(), StoreErro
         return Ok(());
     };
     let again = PredictionRow { fence: orphan.fence + 1, attempt: orphan.attempt + 1, started_at: None, ..orphan };
-    let verdict = verdict(&again, gateway.config().attempts_max);
+    let verdict = verdict(&again, gateway.config().attempts_max, now);
     tracing::warn!(prediction = %again.id, attempt = again.attempt, runs_again = verdict.is_none(), "took over a prediction");
-    let hardware = again.hardware.clone();
-    let admitted = Admitted { live: gateway.live().enter(again), catalogued, hardware, answer: None };
+    let admitted = Admitted::new(gateway, again, catalogued, None);
     match verdict {
         None => {
             start(gateway, admitted);
@@ -91,9 +91,11 @@ async fn adopt(gateway: &Gateway, orphan: PredictionRow) -> Result<(), StoreErro
 }
 
 /// How an orphan ends at once, if it must.
-fn verdict(orphan: &PredictionRow, attempts_max: u32) -> Option<Ended> {
+fn verdict(orphan: &PredictionRow, attempts_max: u32, now: Timestamp) -> Option<Ended> {
     if orphan.cancel_requested {
         Some(Ended::canceled())
+    } else if orphan.deadline_at.is_some_and(|deadline| deadline <= now) {
+        Some(Ended::overdue(false))
     } else if orphan.emitted {
         Some(Ended::failed(FailCode::RunnerLost, "the server restarted after the output had begun; run it again".to_owned()))
     } else if orphan.attempt > attempts_max {
@@ -117,9 +119,9 @@ mod tests {
     #[test]
     fn a_run_that_showed_output_is_failed_and_never_spliced() {
         let mut orphan = row();
-        assert!(verdict(&orphan, 3).is_none());
+        assert!(verdict(&orphan, 3, orphan.created_at).is_none());
         orphan.emitted = true;
-        let ended = verdict(&orphan, 3).unwrap();
+        let ended = verdict(&orphan, 3, orphan.created_at).unwrap();
         assert_eq!((ended.state, ended.code), (State::Failed, Some(FailCode::RunnerLost)));
     }
 
@@ -127,13 +129,22 @@ mod tests {
     fn an_orphan_whose_caller_gave_up_is_canceled() {
         let mut orphan = row();
         orphan.cancel_requested = true;
-        assert_eq!(verdict(&orphan, 3).map(|ended| ended.state), Some(State::Canceled));
+        assert_eq!(verdict(&orphan, 3, orphan.created_at).map(|ended| ended.state), Some(State::Canceled));
+    }
+
+    #[test]
+    fn an_orphan_whose_deadline_has_come_is_not_run_again() {
+        let mut orphan = row();
+        orphan.deadline_at = Some(orphan.created_at.plus_millis(5_000));
+        assert!(verdict(&orphan, 3, orphan.created_at).is_none());
+        let overdue = verdict(&orphan, 3, orphan.created_at.plus_millis(5_000)).unwrap();
+        assert_eq!((overdue.state, overdue.code), (State::Aborted, Some(FailCode::Deadline)));
     }
 
     #[test]
     fn a_prediction_that_brings_the_house_down_is_not_tried_for_ever() {
         let mut orphan = row();
         orphan.attempt = 4;
-        assert_eq!(verdict(&orphan, 3).map(|ended| ended.state), Some(State::Failed));
+        assert_eq!(verdict(&orphan, 3, orphan.created_at).map(|ended| ended.state), Some(State::Failed));
     }
 }

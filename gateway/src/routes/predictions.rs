@@ -1,6 +1,8 @@
 //! Predictions over HTTP: create by each form of reference, get, list, cancel. Decides nothing; the road does.
 
-use std::sync::Arc;
+mod cancel_after;
+mod wait;
+
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -8,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use protocol::api::Page;
-use protocol::prediction::{Errand, Prediction, Status};
+use protocol::prediction::{Errand, Prediction};
 use protocol::problem::InvalidField;
 use protocol::{Digest, ModelRef, PredictionId, Problem, Reference, Timestamp, VersionId};
 use registry::{Caller, Scope};
@@ -20,16 +22,14 @@ use crate::auth::Authenticated;
 use crate::body::{JsonObject, Parameters};
 use crate::db::idempotency::KeyUse;
 use crate::db::prediction::{self, Listing, PredictionRow, Source};
-use crate::live::Live;
 use crate::origin::Origin;
 use crate::prediction::{Admission, Asked, create};
 use crate::problem::Refused;
 use crate::render;
+use wait::Wait;
 
 /// Predictions on one page, as at Replicate.
 const PAGE: i64 = 100;
-/// The longest that a caller may ask to wait: some clients give up at 60 s, and then ask again.
-const WAIT_MAX: Duration = Duration::from_secs(58);
 /// A cancel is answered once it has taken effect, or after this.
 const CANCEL_ANSWERED_WITHIN: Duration = Duration::from_millis(2_500);
 /// Keys of one request body; more are a mistake.
@@ -224,7 +224,7 @@ async fn answer(
         deployment: None,
         destination: None,
         webhook: None,
-        cancel_after: None,
+        cancel_after: cancel_after::asked_by(headers)?,
         reference,
         input,
         origin: origin.clone(),
@@ -256,41 +256,6 @@ fn idempotency_key(headers: &HeaderMap, caller: &Caller, reference: &Reference, 
     let key = text(headers, "idempotency-key")?;
     let body_hash = Digest::of(&[format!("{reference:?}\n").as_bytes(), raw].concat()).hex();
     Some(KeyUse { account_id: caller.account.id.clone(), key: key.to_owned(), body_hash })
-}
-
-/// How long a caller prefers to wait.
-struct Wait {
-    at_most: Duration,
-    /// What `Preference-Applied` says.
-    applied: String,
-}
-
-impl Wait {
-    /// Reads `wait` and `wait=N` among the preferences; any N is taken and kept within our limit.
-    fn asked_by(headers: &HeaderMap) -> Option<Self> {
-        headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split([',', ';'])).find_map(
-            |preference| match preference.trim().split_once('=') {
-                None => (preference.trim() == "wait").then(|| Self { at_most: WAIT_MAX, applied: "wait".to_owned() }),
-                Some(("wait", seconds)) => {
-                    let seconds: f64 = seconds.trim().trim_matches('"').parse().ok().filter(|seconds: &f64| seconds.is_finite())?;
-                    let at_most = Duration::from_secs_f64(seconds.clamp(1.0, WAIT_MAX.as_secs_f64()));
-                    Some(Self { at_most, applied: format!("wait={}", at_most.as_secs()) })
-                }
-                Some(_) => None,
-            },
-        )
-    }
-
-    /// The prediction at its end, or as one that still starts: released clients take any other status for finished.
-    async fn for_end_of(&self, gateway: &Gateway, origin: &Origin, live: &Arc<Live>) -> Prediction {
-        let in_time = tokio::time::timeout(self.at_most, live.ended()).await.is_ok();
-        let mut shown = render::prediction(gateway, origin, live.row());
-        if !in_time && !shown.status.is_terminal() {
-            shown.status = Status::Starting;
-            shown.output = Value::Null;
-        }
-        shown
-    }
 }
 
 /// The caller's own prediction, as it is now.
@@ -360,23 +325,6 @@ fn insert(response: &mut Response, name: HeaderName, value: &str) {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    fn waits(prefer: &str) -> Option<(u64, String)> {
-        let mut headers = HeaderMap::new();
-        headers.insert("prefer", prefer.parse().unwrap());
-        Wait::asked_by(&headers).map(|wait| (wait.at_most.as_secs(), wait.applied))
-    }
-
-    #[test]
-    fn any_wish_to_wait_is_taken_and_kept_within_bounds() {
-        assert_eq!(waits("wait"), Some((58, "wait".to_owned())));
-        assert_eq!(waits("wait=5"), Some((5, "wait=5".to_owned())));
-        assert_eq!(waits("respond-async, wait=3"), Some((3, "wait=3".to_owned())));
-        assert_eq!(waits("wait=100000"), Some((58, "wait=58".to_owned())));
-        assert_eq!(waits("wait=0"), Some((1, "wait=1".to_owned())));
-        assert_eq!(waits("wait=soon"), None);
-        assert_eq!(waits("respond-async"), None);
-    }
 
     #[test]
     fn a_cursor_reads_back_and_a_foreign_one_is_refused() {
