@@ -6,8 +6,11 @@ mod home;
 mod house;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use gateway::LimitsConfig;
 use gpu_runner::IsolationWish;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +41,15 @@ pub struct Up {
     /// How models are kept apart: `auto` takes what this machine has, `strict` refuses to run with less than all, `off`
     #[arg(long, env = "FEIRA_ISOLATION", default_value = "auto", value_parser = isolation)]
     isolation: IsolationWish,
+    /// Predictions and trainings that one token may create in a minute; 600 when not given, and a thousand times that for operators
+    #[arg(long, env = "FEIRA_LIMIT_CREATES")]
+    limit_creates: Option<NonZeroU32>,
+    /// Other requests that one token may make in a minute; 3000 when not given, and a thousand times that for operators
+    #[arg(long, env = "FEIRA_LIMIT_REQUESTS")]
+    limit_requests: Option<NonZeroU32>,
+    /// Seconds after its end for which a prediction keeps its input, output, logs and files; for ever when not given
+    #[arg(long, env = "FEIRA_RETENTION")]
+    retention: Option<u64>,
     /// Publish no demo models
     #[arg(long, env = "FEIRA_NO_DEMO")]
     no_demo: bool,
@@ -65,6 +77,7 @@ impl Up {
             return Err(usage(said));
         }
         log_to_stderr(context.settings.log.as_deref().unwrap_or("info"));
+        let limits = self.limits();
         let home = Home::open(&self.home.unwrap_or_else(|| context.settings.home.clone()))?;
         let stop = CancellationToken::new();
         let stopping = stop_on_signal(stop.clone())?;
@@ -74,6 +87,8 @@ impl Up {
             database_url: self.database_url,
             region: self.region,
             isolation: self.isolation,
+            limits,
+            retention: self.retention.map(Duration::from_secs),
             idle_seconds: self.idle_seconds,
             instances_max: self.instances_max,
             settings: context.settings.clone(),
@@ -95,6 +110,17 @@ impl Up {
         }
         stopping.abort();
         Ok(Exit::Success)
+    }
+
+    /// A limit that was named holds for operators as well.
+    fn limits(&self) -> LimitsConfig {
+        let usual = LimitsConfig::default();
+        LimitsConfig {
+            creates: self.limit_creates.unwrap_or(usual.creates),
+            others: self.limit_requests.unwrap_or(usual.others),
+            operator_factor: if self.limit_creates.or(self.limit_requests).is_some() { NonZeroU32::MIN } else { usual.operator_factor },
+            ..usual
+        }
     }
 }
 

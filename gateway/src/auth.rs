@@ -25,7 +25,9 @@ impl FromRequestParts<Gateway> for Authenticated {
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Refused> {
         let secret = bearer(parts).ok_or_else(Refused::unauthenticated)?;
-        authenticate(gateway, secret).await?.map(Self).ok_or_else(Refused::unauthenticated)
+        let caller = authenticate(gateway, secret).await?.ok_or_else(Refused::unauthenticated)?;
+        gateway.limits().check(&caller, parts)?;
+        Ok(Self(caller))
     }
 }
 
@@ -44,6 +46,7 @@ impl FromRequestParts<Gateway> for Viewer {
             return Ok(Self { account_id: String::new() });
         }
         let caller = authenticate(gateway, secret).await?.ok_or_else(Refused::unauthenticated)?;
+        gateway.limits().check(&caller, parts)?;
         let caller = Authenticated(caller).require(Scope::ModelsRead)?;
         Ok(Self { account_id: caller.account.id.clone() })
     }

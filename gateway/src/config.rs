@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::limits::LimitsConfig;
+
 /// The gateway's settings.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
@@ -29,6 +31,10 @@ pub struct GatewayConfig {
     pub output_bytes_max: usize,
     /// Bytes of a prediction's logs; the first and the last of them are kept.
     pub log_bytes_max: usize,
+    /// How often tokens may call.
+    pub limits: LimitsConfig,
+    /// How long after its end a prediction keeps its input, output, logs and files; for ever when there is none.
+    pub retention: Option<Duration>,
     /// Client connections at a time.
     pub connections_max: usize,
 }
@@ -48,6 +54,8 @@ impl Default for GatewayConfig {
             body_bytes_max: 8 * 1024 * 1024,
             output_bytes_max: 64 * 1024 * 1024,
             log_bytes_max: 1024 * 1024,
+            limits: LimitsConfig::default(),
+            retention: None,
             connections_max: 16_384,
         }
     }

@@ -13,10 +13,12 @@ use tokio_util::task::TaskTracker;
 use crate::GatewayConfig;
 use crate::db::prediction::{self, Lease, Progress};
 use crate::keys::Keys;
+use crate::limits::Limits;
 use crate::live::LiveSet;
 use crate::prediction::admit::{self, Admit, AdmitOutcome};
 use crate::prediction::finish::{self, Finish, FinishOutcome};
 use crate::prediction::takeover;
+use crate::retention;
 
 /// What a gateway is made of.
 #[derive(Debug)]
@@ -47,6 +49,7 @@ struct Inner {
     fee: FeeRate,
     cpu: Hardware,
     keys: Keys,
+    limits: Limits,
     clock: Clock,
     entropy: Entropy,
     /// Names this run of the process: the driver of the predictions that it leases.
@@ -79,6 +82,7 @@ impl Gateway {
             finishes: db.batch("finish", finish::apply),
             cpu: prices.find("cpu").expect("the price book has a rate for `cpu`").clone(),
             live: LiveSet::default(),
+            limits: Limits::new(&config.limits),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
@@ -93,6 +97,7 @@ impl Gateway {
             entropy,
         }));
         gateway.tasks().spawn(takeover::tend(gateway.clone()));
+        gateway.tasks().spawn(retention::tend(gateway.clone()));
         gateway
     }
 
@@ -121,6 +126,10 @@ impl Gateway {
 
     pub fn keys(&self) -> &Keys {
         &self.0.keys
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
     }
 
     pub(crate) fn config(&self) -> &GatewayConfig {

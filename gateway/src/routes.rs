@@ -4,6 +4,7 @@ mod account;
 mod accounts;
 mod blobs;
 mod catalogue;
+mod cors;
 mod downloads;
 mod files;
 mod models;
@@ -25,6 +26,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::Gateway;
+use crate::limits;
 use crate::problem::{panicked, unknown_route, wrong_method};
 
 /// First segments of API paths that are also served without `/v1`, for clients whose base address lacks it. No page has these names.
@@ -83,6 +85,8 @@ pub fn router(gateway: Gateway, pages: Option<Router>) -> Router {
         // Bodies have their own limits: JSON in `body.rs`, files and blobs where they are stored.
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(axum::middleware::from_fn(limits::tell))
+        .layer(cors::layer())
         .with_state(gateway);
     let api = match pages {
         Some(pages) => api.fallback_service(pages),

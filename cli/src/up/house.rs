@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use billing::{FeeRate, Grant, GrantSource, LedgerError, PriceBook};
 use fabric::Fabric;
-use gateway::{Gateway, GatewayConfig, GatewayParts, Keys};
+use gateway::{Gateway, GatewayConfig, GatewayParts, Keys, LimitsConfig};
 use gpu_runner::{IsolationWish, RunnerConfig};
 use hooks::{CompileLimits, Compiler, Engine, EngineSettings, HostKey};
 use protocol::{Clock, Credits, Digest, Entropy};
@@ -38,6 +38,8 @@ pub struct Plan {
     pub database_url: Option<String>,
     pub region: String,
     pub isolation: IsolationWish,
+    pub limits: LimitsConfig,
+    pub retention: Option<Duration>,
     pub idle_seconds: u64,
     pub instances_max: usize,
     pub settings: Settings,
@@ -92,6 +94,8 @@ impl House {
                 region: plan.region.clone(),
                 sole,
                 drain: DRAIN,
+                limits: plan.limits,
+                retention: plan.retention,
                 ..GatewayConfig::default()
             },
             db: db.clone(),

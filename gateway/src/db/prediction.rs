@@ -1,5 +1,7 @@
 //! `prediction`: the row that is record, queue entry and lease in one. Every write names the fence, so a stale driver changes nothing.
 
+pub(crate) mod removal;
+
 use protocol::money::Pricing;
 use protocol::prediction::{CostLine, Errand, HookRun, State, Timings};
 use protocol::{Credits, ModelRef, PredictionId, Timestamp, VersionId};

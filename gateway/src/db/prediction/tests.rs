@@ -47,11 +47,11 @@ pub(crate) fn row() -> PredictionRow {
     }
 }
 
-fn lease(until: i64) -> Lease {
+pub(crate) fn lease(until: i64) -> Lease {
     Lease { driver: "boot".to_owned(), until: Timestamp::from_micros(until) }
 }
 
-fn finished(mut row: PredictionRow) -> PredictionRow {
+pub(crate) fn finished(mut row: PredictionRow) -> PredictionRow {
     row.state = State::Succeeded;
     row.output = json!(["hello", " Ada"]);
     row.logs = "line\n".to_owned();
