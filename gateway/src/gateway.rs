@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use billing::{FeeRate, Hardware, PriceBook};
 use fabric::Fabric;
+use protocol::wire::Grant;
 use protocol::{Clock, Entropy};
 use registry::Registry;
 use store::{Batch, Db};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::GatewayConfig;
 use crate::db::prediction::{self, Lease, Progress};
-use crate::keys::Keys;
+use crate::keys::{GrantScope, Keys};
 use crate::live::LiveSet;
+use crate::orders;
 use crate::prediction::admit::{self, Admit, AdmitOutcome};
 use crate::prediction::finish::{self, Finish, FinishOutcome};
 use crate::prediction::takeover;
@@ -55,13 +58,14 @@ struct Inner {
     progress: Batch<Progress, bool>,
     finishes: Batch<Finish, FinishOutcome>,
     live: LiveSet,
+    deployments_changed: Notify,
     tasks: TaskTracker,
     stopping: CancellationToken,
     stopped: CancellationToken,
 }
 
 impl Gateway {
-    /// Puts a gateway together and starts to tend its leases.
+    /// Puts a gateway together and starts to tend its leases and the standing orders.
     ///
     /// # Panics
     /// When the price book has no `cpu`.
@@ -79,6 +83,7 @@ impl Gateway {
             finishes: db.batch("finish", finish::apply),
             cpu: prices.find("cpu").expect("the price book has a rate for `cpu`").clone(),
             live: LiveSet::default(),
+            deployments_changed: Notify::new(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
@@ -93,6 +98,7 @@ impl Gateway {
             entropy,
         }));
         gateway.tasks().spawn(takeover::tend(gateway.clone()));
+        gateway.tasks().spawn(orders::tend(gateway.clone()));
         gateway
     }
 
@@ -121,6 +127,11 @@ impl Gateway {
 
     pub fn keys(&self) -> &Keys {
         &self.0.keys
+    }
+
+    /// Leave for a runner to fetch and upload what the scope says.
+    pub(crate) fn grant(&self, scope: &GrantScope) -> Grant {
+        Grant { base_url: self.config().internal_url.clone(), token: self.keys().sign_grant(scope) }
     }
 
     pub(crate) fn config(&self) -> &GatewayConfig {
@@ -174,6 +185,15 @@ impl Gateway {
 
     pub(crate) fn live(&self) -> &LiveSet {
         &self.0.live
+    }
+
+    /// Wakes whoever tells the runners of deployments.
+    pub(crate) fn note_deployments_changed(&self) {
+        self.0.deployments_changed.notify_one();
+    }
+
+    pub(crate) async fn deployments_changed(&self) {
+        self.0.deployments_changed.notified().await;
     }
 
     pub(crate) fn tasks(&self) -> &TaskTracker {

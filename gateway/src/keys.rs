@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use protocol::{Clock, PredictionId, Timestamp};
+use protocol::{Clock, PredictionId, Timestamp, VersionId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -68,10 +68,19 @@ pub(crate) struct Session {
 /// What a runner may fetch and where it may upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct GrantScope {
-    pub prediction: PredictionId,
-    pub attempt: u32,
+    /// By whose leave the version runs, and whose files the attempt may read.
     pub account: String,
-    pub version: protocol::VersionId,
+    pub version: VersionId,
+    /// The attempt whose input and output files it opens as well; a standing order has none.
+    pub attempt: Option<Attempt>,
+}
+
+/// One run of a prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Attempt {
+    pub prediction: PredictionId,
+    /// From 1.
+    pub number: u32,
 }
 
 /// The keys of this installation, made from one secret that its operator holds.

@@ -10,6 +10,7 @@ mod gateway;
 mod keys;
 mod live;
 mod openapi;
+mod orders;
 mod origin;
 mod prediction;
 mod problem;

@@ -94,6 +94,19 @@ impl From<Refusal> for Refused {
                 "Invalid version or not permitted",
                 "The specified version does not exist (or perhaps you don't have permission to use it?)",
             ),
+            // Not 409: a released client takes that for something to try again.
+            Refusal::DeploymentOff { deployment } => Problem::new(
+                422,
+                "Deployment is off",
+                format!(
+                    "The deployment {deployment} runs nothing: its max_instances is 0. Set it to 1 or more with PATCH /v1/deployments/{deployment}, then try again"
+                ),
+            ),
+            Refusal::NotTrainable => Problem::new(
+                422,
+                "Version cannot be trained",
+                "The specified version has no train function; choose a version whose project names one in cog.yaml",
+            ),
             Refusal::InvalidInput(fields) => Problem::invalid("Input validation failed", fields),
             Refusal::HookRefused { code, message, .. } => Problem::new(403, "Refused", format!("{message} ({code})")),
             Refusal::HookFailed { hook, source } => {

@@ -38,7 +38,7 @@ pub use deployments::{BadScale, Deployment, NewDeployment, Release, ReleaseChang
 pub use error::RegistryError;
 pub use files::{FileRow, NewFile};
 pub use hook_publisher::{HookPublisher, OpenHookError};
-pub use input::{BadSchema, InputSchema, check_input};
+pub use input::{BadSchema, InputSchema};
 pub use models::{Links, ModelPatch, ModelRow, ModelSort, NewModel, Visibility};
 pub use search::Found;
 pub use tokens::{NewToken, Scope, Scopes, TokenRow, UnknownScope, looks_like_a_token};
