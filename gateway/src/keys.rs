@@ -75,6 +75,13 @@ pub(crate) struct GrantScope {
     pub attempt: Option<Attempt>,
 }
 
+impl GrantScope {
+    /// Which attempt at this prediction it opens the files of, if any.
+    pub fn attempt_at(&self, prediction: PredictionId) -> Option<u32> {
+        self.attempt.filter(|attempt| attempt.prediction == prediction).map(|attempt| attempt.number)
+    }
+}
+
 /// One run of a prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Attempt {
@@ -207,6 +214,18 @@ mod tests {
         assert_eq!(keys.stream(&token), None);
         assert!(!keys.is_visitor(&token));
         assert_eq!(Keys::new(&[8; 32], Clock::system()).session(&token), None);
+    }
+
+    #[test]
+    fn a_grant_opens_the_files_of_its_own_attempt_and_a_standing_order_has_none() {
+        let (keys, clock) = keys();
+        let entropy = protocol::Entropy::seeded(1);
+        let (own, other) = (PredictionId::new(&clock, &entropy), PredictionId::new(&clock, &entropy));
+        let order = GrantScope { account: "acc_1".to_owned(), version: "0".repeat(64).parse().unwrap(), attempt: None };
+        let run = GrantScope { attempt: Some(Attempt { prediction: own, number: 2 }), ..order.clone() };
+        let opened = |scope: &GrantScope| keys.grant(&keys.sign_grant(scope)).unwrap();
+        assert_eq!((opened(&run).attempt_at(own), opened(&run).attempt_at(other)), (Some(2), None));
+        assert_eq!((opened(&order).attempt_at(own), opened(&order).attempt), (None, None));
     }
 
     #[test]

@@ -66,8 +66,8 @@ async fn put_output(
     body: Body,
 ) -> Result<Response, Refused> {
     let not_found = || Refused::not_found("prediction");
-    let attempt = grant.attempt.filter(|attempt| attempt.prediction == prediction).ok_or_else(not_found)?;
-    let live = gateway.live().find(prediction).filter(|live| live.row().attempt == attempt.number).ok_or_else(not_found)?;
+    let attempt = grant.attempt_at(prediction).ok_or_else(not_found)?;
+    let live = gateway.live().find(prediction).filter(|live| live.row().attempt == attempt).ok_or_else(not_found)?;
     let name = file_name(&name);
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
     let new = NewFile {
