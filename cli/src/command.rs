@@ -3,6 +3,7 @@
 pub mod account;
 pub mod cancel;
 pub mod credit;
+pub mod deployments;
 pub mod doctor;
 pub mod hook;
 pub mod ledger;
@@ -15,6 +16,7 @@ pub mod ps;
 pub mod push;
 pub mod run;
 pub mod token;
+pub mod trainings;
 pub mod versions;
 pub mod whoami;
 

@@ -77,6 +77,12 @@ enum Call {
     /// Predictions: list, show
     #[command(subcommand)]
     Predictions(command::predictions::Predictions),
+    /// Deployments: list, show, create, update, delete, rollback
+    #[command(subcommand)]
+    Deployments(command::deployments::Deployments),
+    /// Trainings: list, show, create, cancel
+    #[command(subcommand)]
+    Trainings(command::trainings::Trainings),
 
     /// API tokens: create, list, revoke
     #[command(subcommand)]
@@ -144,6 +150,8 @@ async fn execute(call: Call, context: &Context) -> anyhow::Result<Exit> {
         Call::Models(models) => models.execute(context).await?,
         Call::Versions(versions) => versions.execute(context).await?,
         Call::Predictions(predictions) => predictions.execute(context).await?,
+        Call::Deployments(deployments) => deployments.execute(context).await?,
+        Call::Trainings(trainings) => trainings.execute(context).await?,
         Call::Token(token) => token.execute(context).await?,
         Call::Account(account) => account.execute(context).await?,
         Call::Credit(credit) => credit.execute(context).await?,

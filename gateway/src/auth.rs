@@ -52,7 +52,7 @@ impl FromRequestParts<Gateway> for Viewer {
     }
 }
 
-/// A runner with the grant of one assignment.
+/// A runner with the grant of an assignment or of a standing order.
 #[derive(Clone, Debug)]
 pub(crate) struct Granted(pub GrantScope);
 

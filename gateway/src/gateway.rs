@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use billing::{FeeRate, Hardware, PriceBook};
 use fabric::Fabric;
+use protocol::wire::Grant;
 use protocol::{Clock, Entropy};
 use registry::Registry;
 use store::{Batch, Db};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::GatewayConfig;
 use crate::db::prediction::{self, Lease, Progress};
-use crate::keys::Keys;
+use crate::keys::{GrantScope, Keys};
 use crate::limits::Limits;
 use crate::live::LiveSet;
+use crate::orders;
 use crate::prediction::admit::{self, Admit, AdmitOutcome};
 use crate::prediction::finish::{self, Finish, FinishOutcome};
 use crate::prediction::takeover;
@@ -58,13 +61,14 @@ struct Inner {
     progress: Batch<Progress, bool>,
     finishes: Batch<Finish, FinishOutcome>,
     live: LiveSet,
+    deployments_changed: Notify,
     tasks: TaskTracker,
     stopping: CancellationToken,
     stopped: CancellationToken,
 }
 
 impl Gateway {
-    /// Puts a gateway together and starts to tend its leases.
+    /// Puts a gateway together and starts to tend its leases and the standing orders.
     ///
     /// # Panics
     /// When the price book has no `cpu`.
@@ -83,6 +87,7 @@ impl Gateway {
             cpu: prices.find("cpu").expect("the price book has a rate for `cpu`").clone(),
             live: LiveSet::default(),
             limits: Limits::new(&config.limits),
+            deployments_changed: Notify::new(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
@@ -98,6 +103,7 @@ impl Gateway {
         }));
         gateway.tasks().spawn(takeover::tend(gateway.clone()));
         gateway.tasks().spawn(retention::tend(gateway.clone()));
+        gateway.tasks().spawn(orders::tend(gateway.clone()));
         gateway
     }
 
@@ -130,6 +136,11 @@ impl Gateway {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// Leave for a runner to fetch and upload what the scope says.
+    pub(crate) fn grant(&self, scope: &GrantScope) -> Grant {
+        Grant { base_url: self.config().internal_url.clone(), token: self.keys().sign_grant(scope) }
     }
 
     pub(crate) fn config(&self) -> &GatewayConfig {
@@ -183,6 +194,15 @@ impl Gateway {
 
     pub(crate) fn live(&self) -> &LiveSet {
         &self.0.live
+    }
+
+    /// Wakes whoever tells the runners of deployments.
+    pub(crate) fn note_deployments_changed(&self) {
+        self.0.deployments_changed.notify_one();
+    }
+
+    pub(crate) async fn deployments_changed(&self) {
+        self.0.deployments_changed.notified().await;
     }
 
     pub(crate) fn tasks(&self) -> &TaskTracker {

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use protocol::{Clock, PredictionId, Timestamp};
+use protocol::{Clock, PredictionId, Timestamp, VersionId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -68,10 +68,26 @@ pub(crate) struct Session {
 /// What a runner may fetch and where it may upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct GrantScope {
-    pub prediction: PredictionId,
-    pub attempt: u32,
+    /// By whose leave the version runs, and whose files the attempt may read.
     pub account: String,
-    pub version: protocol::VersionId,
+    pub version: VersionId,
+    /// The attempt whose input and output files it opens as well; a standing order has none.
+    pub attempt: Option<Attempt>,
+}
+
+impl GrantScope {
+    /// Which attempt at this prediction it opens the files of, if any.
+    pub fn attempt_at(&self, prediction: PredictionId) -> Option<u32> {
+        self.attempt.filter(|attempt| attempt.prediction == prediction).map(|attempt| attempt.number)
+    }
+}
+
+/// One run of a prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Attempt {
+    pub prediction: PredictionId,
+    /// From 1.
+    pub number: u32,
 }
 
 /// The keys of this installation, made from one secret that its operator holds.
@@ -198,6 +214,18 @@ mod tests {
         assert_eq!(keys.stream(&token), None);
         assert!(!keys.is_visitor(&token));
         assert_eq!(Keys::new(&[8; 32], Clock::system()).session(&token), None);
+    }
+
+    #[test]
+    fn a_grant_opens_the_files_of_its_own_attempt_and_a_standing_order_has_none() {
+        let (keys, clock) = keys();
+        let entropy = protocol::Entropy::seeded(1);
+        let (own, other) = (PredictionId::new(&clock, &entropy), PredictionId::new(&clock, &entropy));
+        let order = GrantScope { account: "acc_1".to_owned(), version: "0".repeat(64).parse().unwrap(), attempt: None };
+        let run = GrantScope { attempt: Some(Attempt { prediction: own, number: 2 }), ..order.clone() };
+        let opened = |scope: &GrantScope| keys.grant(&keys.sign_grant(scope)).unwrap();
+        assert_eq!((opened(&run).attempt_at(own), opened(&run).attempt_at(other)), (Some(2), None));
+        assert_eq!((opened(&order).attempt_at(own), opened(&order).attempt), (None, None));
     }
 
     #[test]

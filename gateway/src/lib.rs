@@ -11,6 +11,7 @@ mod keys;
 mod limits;
 mod live;
 mod openapi;
+mod orders;
 mod origin;
 mod prediction;
 mod problem;

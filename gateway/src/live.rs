@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use protocol::prediction::State;
-use protocol::{PredictionId, VersionId};
+use protocol::prediction::{Errand, State};
+use protocol::{ModelRef, PredictionId, VersionId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,8 @@ use crate::transcript::{Piece, Transcript};
 pub(crate) struct Live {
     pub id: PredictionId,
     pub version: VersionId,
+    pub errand: Errand,
+    pub deployment: Option<ModelRef>,
     story: Mutex<Story>,
     changed: watch::Sender<u64>,
     cancel: CancellationToken,
@@ -34,6 +36,8 @@ impl Live {
         Self {
             id: row.id,
             version: row.version,
+            errand: row.errand,
+            deployment: row.deployment.clone(),
             story: Mutex::new(Story { row, transcript: Transcript::default(), files: HashSet::new() }),
             changed: watch::Sender::new(0),
             cancel: CancellationToken::new(),
@@ -128,10 +132,15 @@ impl LiveSet {
         }
     }
 
-    /// How many predictions of the same version came earlier and wait as well.
-    pub fn ahead_of(&self, id: PredictionId, version: VersionId) -> u32 {
-        let waiting =
-            |live: &Live| live.version == version && live.id < id && !live.state().is_terminal() && live.state() != State::Running;
+    /// Those of one deployment.
+    pub fn of_deployment(&self, deployment: &ModelRef) -> Vec<Arc<Live>> {
+        self.lock().values().filter(|live| live.deployment.as_ref() == Some(deployment)).cloned().collect()
+    }
+
+    /// How many in the same line came earlier and wait as well: the same version, for the same instances.
+    pub fn ahead_of(&self, row: &PredictionRow) -> u32 {
+        let in_line = |live: &Live| live.version == row.version && live.errand == row.errand && live.deployment == row.deployment;
+        let waiting = |live: &Live| in_line(live) && live.id < row.id && !live.state().is_terminal() && live.state() != State::Running;
         let ahead = self.lock().values().filter(|live| waiting(live)).count();
         u32::try_from(ahead).unwrap_or(u32::MAX)
     }

@@ -12,6 +12,7 @@ pub(crate) mod files;
 mod hooked;
 pub(crate) mod refusal;
 pub(crate) mod takeover;
+mod trained;
 
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ pub(crate) fn start(gateway: &Gateway, admitted: Admitted) -> Arc<Live> {
     let gateway = gateway.clone();
     gateway.clone().tasks().spawn(async move {
         if let Some(ended) = drive(&gateway, &admitted).await {
+            let ended = trained::publish(&gateway, &admitted, ended).await;
             finish::finish(&gateway, &admitted, ended).await;
         }
         gateway.live().leave(&admitted.live);

@@ -4,8 +4,8 @@ use axum::response::{IntoResponse, Response};
 use billing::LedgerError;
 use http::{HeaderValue, StatusCode, header};
 use protocol::Problem;
-use protocol::problem::MEDIA_TYPE;
-use registry::{BlobError, PublishError, RegistryError, UploadError};
+use protocol::problem::{InvalidField, MEDIA_TYPE};
+use registry::{BadScale, BlobError, PublishError, RegistryError, UploadError};
 use store::StoreError;
 
 use crate::prediction::Refusal;
@@ -52,7 +52,7 @@ impl Refused {
         Problem::new(400, "Bad request", detail).into()
     }
 
-    pub fn invalid(field: protocol::problem::InvalidField) -> Self {
+    pub fn invalid(field: InvalidField) -> Self {
         Problem::invalid("Input validation failed", vec![field]).into()
     }
 }
@@ -93,6 +93,19 @@ impl From<Refusal> for Refused {
                 422,
                 "Invalid version or not permitted",
                 "The specified version does not exist (or perhaps you don't have permission to use it?)",
+            ),
+            // Not 409: a released client takes that for something to try again.
+            Refusal::DeploymentOff { deployment } => Problem::new(
+                422,
+                "Deployment is off",
+                format!(
+                    "The deployment {deployment} runs nothing: its max_instances is 0. Set it to 1 or more with PATCH /v1/deployments/{deployment}, then try again"
+                ),
+            ),
+            Refusal::NotTrainable => Problem::new(
+                422,
+                "Version cannot be trained",
+                "The specified version has no train function; choose a version whose project names one in cog.yaml",
             ),
             Refusal::InvalidInput(fields) => Problem::invalid("Input validation failed", fields),
             Refusal::HookRefused { code, message, .. } => Problem::new(403, "Refused", format!("{message} ({code})")),
@@ -159,18 +172,35 @@ impl From<RegistryError> for Refused {
         let detail = error.to_string();
         Self(match error {
             RegistryError::BadName(_) | RegistryError::BadField { .. } => Problem::new(422, "Invalid", detail),
-            RegistryError::NameTaken { .. } | RegistryError::ModelTaken { .. } | RegistryError::ModelInUse => {
-                Problem::new(409, "Conflict", detail)
-            }
+            RegistryError::NameTaken { .. }
+            | RegistryError::ModelTaken { .. }
+            | RegistryError::ModelInUse
+            | RegistryError::DeploymentTaken { .. } => Problem::new(409, "Conflict", detail),
             RegistryError::ModelUnknown => return Self::not_found("model"),
+            RegistryError::DeploymentUnknown => return Self::not_found("deployment"),
+            RegistryError::DeploymentChanged => {
+                Problem::new(409, "Conflict", "The deployment was changed at the same moment; look at it, and change it again")
+            }
+            RegistryError::BadScale(bad) => Problem::invalid("Input validation failed", vec![invalid_scale(bad)]),
             RegistryError::NotOwner => Problem::new(403, "Forbidden", detail),
-            RegistryError::TooManyModels { .. } | RegistryError::TooManyTokens { .. } => Problem::new(422, "Limit reached", detail),
+            RegistryError::TooManyModels { .. } | RegistryError::TooManyTokens { .. } | RegistryError::TooManyDeployments { .. } => {
+                Problem::new(422, "Limit reached", detail)
+            }
             RegistryError::BadCursor => Problem::new(400, "Bad cursor", "The cursor is not one of ours; start at the first page"),
             RegistryError::Store(error) => return error.into(),
             RegistryError::Blob(error) => return error.into(),
             other @ (RegistryError::Corrupt { .. } | RegistryError::CompilerNotStarted(_)) => internal(&other),
         })
     }
+}
+
+/// The field of a deployment's scale that is wrong.
+fn invalid_scale(bad: BadScale) -> InvalidField {
+    let field = match bad {
+        BadScale::MinTooLarge | BadScale::MinAboveMax => "min_instances",
+        BadScale::MaxTooLarge => "max_instances",
+    };
+    InvalidField::new("number_lte", field, bad.to_string())
 }
 
 impl From<PublishError> for Refused {

@@ -1,7 +1,7 @@
 //! Rows as callers see them: addresses on the caller's own origin, files behind signatures, what is not theirs left out.
 
 use protocol::api::{File, FileUrls};
-use protocol::prediction::{Prediction, Urls};
+use protocol::prediction::{Errand, Prediction, Urls};
 use registry::FileRow;
 use serde_json::{Map, Value};
 
@@ -14,13 +14,17 @@ use crate::prediction::files::FILE_SCHEME;
 pub(crate) fn prediction(gateway: &Gateway, origin: &Origin, row: PredictionRow) -> Prediction {
     let id = row.id.to_string();
     let waiting = !row.state.is_terminal() && row.started_at.is_none();
-    let queue_position = waiting.then(|| gateway.live().ahead_of(row.id, row.version));
+    let queue_position = waiting.then(|| gateway.live().ahead_of(&row));
     let mut output = row.output;
     sign_files(gateway, origin, &mut output);
+    let noun = match row.errand {
+        Errand::Predict => "predictions",
+        Errand::Train => "trainings",
+    };
     Prediction {
         urls: Urls {
-            get: origin.url(&format!("/v1/predictions/{id}")),
-            cancel: origin.url(&format!("/v1/predictions/{id}/cancel")),
+            get: origin.url(&format!("/v1/{noun}/{id}")),
+            cancel: origin.url(&format!("/v1/{noun}/{id}/cancel")),
             web: origin.url(&format!("/p/{id}")),
             stream: Some(origin.url(&format!("/v1/streams/{}", gateway.keys().sign_stream(row.id, row.created_at)))),
         },
@@ -39,6 +43,7 @@ pub(crate) fn prediction(gateway: &Gateway, origin: &Origin, row: PredictionRow)
         completed_at: row.completed_at,
         deadline: row.deadline_at,
         deployment: row.deployment.map(|deployment| deployment.to_string()),
+        destination: row.destination.map(|destination| destination.to_string()),
         metrics: row.metrics,
         webhook: None,
         webhook_events_filter: None,

@@ -5,6 +5,7 @@ mod accounts;
 mod blobs;
 mod catalogue;
 mod cors;
+mod deployments;
 mod downloads;
 mod files;
 mod models;
@@ -14,6 +15,7 @@ mod prices;
 mod publish;
 mod runner;
 mod streams;
+mod trainings;
 mod versions;
 
 use axum::Router;
@@ -58,6 +60,14 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
             .routes(routes!(predictions::list_predictions, predictions::create_prediction))
             .routes(routes!(predictions::get_prediction))
             .routes(routes!(predictions::cancel_prediction))
+            .routes(routes!(trainings::create_training))
+            .routes(routes!(trainings::list_trainings))
+            .routes(routes!(trainings::get_training))
+            .routes(routes!(trainings::cancel_training))
+            .routes(routes!(deployments::list_deployments, deployments::create_deployment))
+            .routes(routes!(deployments::get_deployment, deployments::patch_deployment, deployments::delete_deployment))
+            .routes(routes!(deployments::list_releases))
+            .routes(routes!(deployments::create_for_deployment))
             .routes(routes!(streams::stream))
             .routes(routes!(files::list_files, files::create_file))
             .routes(routes!(files::get_file, files::delete_file))

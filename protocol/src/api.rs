@@ -117,6 +117,41 @@ pub struct FileUrls {
     pub get: String,
 }
 
+/// A version with instances of its own, as its latest release has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Deployment {
+    pub owner: String,
+    pub name: String,
+    pub current_release: Release,
+}
+
+/// What a deployment runs, from one change of it to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Release {
+    /// From 1.
+    pub number: i64,
+    /// `owner/name`.
+    #[schema(example = "feira/hello-world")]
+    pub model: String,
+    /// 64 hexadecimal digits.
+    pub version: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    pub created_by: Account,
+    pub configuration: Configuration,
+}
+
+/// On what a deployment runs, and how many instances of it there may be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Configuration {
+    #[schema(example = "cpu")]
+    pub hardware: String,
+    /// Kept warm though nobody asks.
+    pub min_instances: u32,
+    /// 0 is off.
+    pub max_instances: u32,
+}
+
 /// One page of a list, newest first. `next` and `previous` are absolute addresses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {

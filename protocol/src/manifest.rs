@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::digest::{Digest, VersionId};
+use crate::prediction::Errand;
 
 pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const ARTIFACT_TYPE: &str = "application/vnd.feira.version.v1";
@@ -135,7 +136,7 @@ pub struct VersionConfig {
     /// The release of Cog whose contract the model speaks.
     #[serde(default)]
     pub cog_version: String,
-    /// An `OpenAPI` 3.0 document with `components.schemas.Input` and `Output`.
+    /// An `OpenAPI` 3.0 document with `components.schemas.Input` and `Output`, and `TrainingInput` where there is a trainer.
     #[schema(value_type = Object)]
     pub openapi_schema: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,6 +159,14 @@ impl VersionConfig {
 
     pub fn input_schema(&self) -> &Value {
         &self.openapi_schema["components"]["schemas"]["Input"]
+    }
+
+    /// The schema of what an errand is given: `Input`, or `TrainingInput` of a version with a trainer.
+    pub fn input_schema_of(&self, errand: Errand) -> &Value {
+        match errand {
+            Errand::Predict => self.input_schema(),
+            Errand::Train => &self.openapi_schema["components"]["schemas"]["TrainingInput"],
+        }
     }
 
     pub fn output_schema(&self) -> &Value {

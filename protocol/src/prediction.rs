@@ -100,7 +100,7 @@ impl Errand {
     }
 }
 
-/// A prediction as the API shows it: Replicate's object, with the cost and the whereabouts that it lacks.
+/// A prediction, or a training, as the API shows it: Replicate's object, with the cost and the whereabouts that it lacks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Prediction {
     #[schema(example = "01hf7yat00wjx3whax6rf4kq2p")]
@@ -131,6 +131,9 @@ pub struct Prediction {
     pub deadline: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<String>,
+    /// Of a training: `owner/name` of the model that gets the trained version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
     /// `predict_time` and `total_time` in seconds, token counts, and what the model recorded itself.
     #[serde(default)]
     #[schema(value_type = Object)]

@@ -142,6 +142,8 @@ pub enum FailCode {
     EnvironmentFailed,
     /// The caller's own `Cancel-After` ran out.
     Deadline,
+    /// What a training made did not become a version.
+    PublishFailed,
 }
 
 impl FailCode {
@@ -159,12 +161,13 @@ impl FailCode {
             Self::FetchFailed => "fetch_failed",
             Self::EnvironmentFailed => "environment_failed",
             Self::Deadline => "deadline",
+            Self::PublishFailed => "publish_failed",
         }
     }
 
     pub const fn fault(self) -> Fault {
         match self {
-            Self::RunnerLost | Self::NoCapacity | Self::FetchFailed | Self::Deadline => Fault::Platform,
+            Self::RunnerLost | Self::NoCapacity | Self::FetchFailed | Self::Deadline | Self::PublishFailed => Fault::Platform,
             Self::ModelError
             | Self::SetupFailed
             | Self::Oom

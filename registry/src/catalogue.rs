@@ -124,11 +124,14 @@ impl Registry {
 
 fn read_version(model: &ModelRef, id: &VersionId, stored: StoredVersion) -> Result<VersionRow, RegistryError> {
     let files = stored.manifest.files();
-    let input = InputSchema::compile(&stored.config.openapi_schema);
+    let schema = &stored.config.openapi_schema;
+    let corrupt = |_| RegistryError::Corrupt { what: "version", id: id.to_string() };
+    let trainer = stored.config.trainer.as_ref();
     Ok(VersionRow {
         id: *id,
         model: model.clone(),
-        input: input.map_err(|_| RegistryError::Corrupt { what: "version", id: id.to_string() })?,
+        input: InputSchema::compile(schema).map_err(corrupt)?,
+        training_input: trainer.map(|_| InputSchema::compile_training(schema)).transpose().map_err(corrupt)?,
         files: files.clone().into(),
         bundle: Arc::new(Bundle { model: model.clone(), version: *id, config: stored.config.clone(), files }),
         config: Arc::new(stored.config),

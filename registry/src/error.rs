@@ -5,6 +5,7 @@ use protocol::name::NotAName;
 use store::StoreError;
 
 use crate::blobs::BlobError;
+use crate::deployments::BadScale;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
@@ -25,6 +26,17 @@ pub enum RegistryError {
     TooManyModels { max: i64 },
     #[error("an account has at most {max} tokens: revoke one first")]
     TooManyTokens { max: i64 },
+    #[error("the deployment {deployment} exists already")]
+    DeploymentTaken { deployment: ModelRef },
+    /// Also what a stranger is told of another's deployment.
+    #[error("the deployment does not exist, or is not yours to see")]
+    DeploymentUnknown,
+    #[error("the deployment was changed at the same moment")]
+    DeploymentChanged,
+    #[error("an account has at most {max} deployments: delete one first")]
+    TooManyDeployments { max: i64 },
+    #[error(transparent)]
+    BadScale(#[from] BadScale),
     #[error("{field} {why}")]
     BadField { field: &'static str, why: &'static str },
     #[error("the cursor is not one of this list")]

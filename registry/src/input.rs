@@ -7,8 +7,6 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use protocol::problem::InvalidField;
 use serde_json::{Map, Value};
 
-use crate::versions::VersionRow;
-
 pub use schema::BadSchema;
 
 /// Errors that one answer lists.
@@ -24,15 +22,19 @@ pub struct InputSchema {
     defaults: Map<String, Value>,
 }
 
-/// Checks an input, fills in the defaults and drops what the model does not know: clients send such keys on speculation.
-pub fn check_input(version: &VersionRow, input: Value) -> Result<Value, Vec<InvalidField>> {
-    version.input.check(input)
-}
-
 impl InputSchema {
     /// Compiles `components.schemas.Input` of an `OpenAPI` 3.0 document.
     pub(crate) fn compile(openapi: &Value) -> Result<Self, BadSchema> {
-        let schema = schema::input_of(openapi)?;
+        Self::of(schema::input_of(openapi)?)
+    }
+
+    /// Compiles `components.schemas.TrainingInput`.
+    pub(crate) fn compile_training(openapi: &Value) -> Result<Self, BadSchema> {
+        Self::of(schema::training_input_of(openapi)?)
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "the schema was made for this and is of no use afterwards")]
+    fn of(schema: Value) -> Result<Self, BadSchema> {
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .should_validate_formats(true)
@@ -44,7 +46,8 @@ impl InputSchema {
         Ok(Self { validator, defaults: schema::defaults_of(&schema) })
     }
 
-    fn check(&self, input: Value) -> Result<Value, Vec<InvalidField>> {
+    /// Checks an input, fills in the defaults and drops what the model does not know: clients send such keys on speculation.
+    pub fn check(&self, input: Value) -> Result<Value, Vec<InvalidField>> {
         let input = match input {
             Value::Object(mut fields) => {
                 fields.retain(|name, _| self.defaults.contains_key(name));
@@ -169,6 +172,26 @@ mod tests {
             let expected = (kind.to_owned(), field.to_owned(), description.to_owned());
             assert_eq!(refusals(input.clone()), [expected], "{input}");
         }
+    }
+
+    #[test]
+    fn a_trainings_input_is_checked_by_its_own_schema() {
+        let schemas = json!({
+            "Input": {"type": "object", "required": ["prompt"], "properties": {"prompt": {"type": "string"}}},
+            "Output": {},
+            "TrainingInput": {
+                "type": "object",
+                "required": ["train_data"],
+                "properties": {"train_data": {"type": "string", "format": "uri"}, "steps": {"type": "integer", "default": 100}}
+            }
+        });
+        let openapi = json!({"components": {"schemas": schemas}});
+        let training = InputSchema::compile_training(&openapi).unwrap();
+        let checked = training.check(json!({"train_data": "https://example.org/a.zip", "prompt": "x"}));
+        assert_eq!(checked, Ok(json!({"train_data": "https://example.org/a.zip", "steps": 100})));
+        assert_eq!(training.check(json!({})).unwrap_err()[0].description, "train_data is required");
+        let absent = InputSchema::compile_training(&json!({"components": {"schemas": {"Input": {}, "Output": {}}}}));
+        assert_eq!(absent.unwrap_err(), BadSchema::Absent { name: "TrainingInput" });
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod caller;
 mod catalogue;
 mod cursor;
 mod db;
+mod deployments;
 mod error;
 mod files;
 mod hook_publisher;
@@ -25,7 +26,7 @@ mod versions;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocol::{Clock, Entropy};
+use protocol::{Clock, Entropy, ModelRef};
 use store::Db;
 
 pub use accounts::{Account, AccountKind, Role};
@@ -33,10 +34,11 @@ pub use blobs::{BLOB_BYTES_MAX, Blob, BlobError, Blobs, Stored};
 pub use caller::Caller;
 pub use catalogue::Catalogued;
 pub use cursor::{Direction, PAGE_ROWS, Page};
+pub use deployments::{BadScale, Deployment, NewDeployment, Release, ReleaseChange, Scale};
 pub use error::RegistryError;
 pub use files::{FileRow, NewFile};
 pub use hook_publisher::{HookPublisher, OpenHookError};
-pub use input::{BadSchema, InputSchema, check_input};
+pub use input::{BadSchema, InputSchema};
 pub use models::{Links, ModelPatch, ModelRow, ModelSort, NewModel, Visibility};
 pub use search::Found;
 pub use tokens::{NewToken, Scope, Scopes, TokenRow, UnknownScope, looks_like_a_token};
@@ -74,6 +76,7 @@ pub struct Registry {
     /// By the hash of a token's secret.
     callers: Arc<Cache<String, Caller>>,
     catalogue: Arc<Catalogue>,
+    deployments: Arc<Cache<ModelRef, Arc<Deployment>>>,
     pending: Arc<Pending>,
 }
 
@@ -89,6 +92,7 @@ impl Registry {
             accounts: Arc::new(Cache::new(caller::CALLERS_MAX, caller::CALLERS_TTL_MS)),
             callers: Arc::new(Cache::new(caller::CALLERS_MAX, caller::CALLERS_TTL_MS)),
             catalogue: Arc::default(),
+            deployments: Arc::new(Cache::new(deployments::DEPLOYMENTS_MAX, deployments::DEPLOYMENTS_TTL_MS)),
             pending: Arc::default(),
         }
     }

@@ -6,6 +6,7 @@ mod publish;
 use std::sync::Arc;
 
 use protocol::manifest::VersionFile;
+use protocol::prediction::Errand;
 use protocol::wire::Bundle;
 use protocol::{Digest, ModelRef, Timestamp, VersionConfig, VersionId};
 use serde_json::Value;
@@ -30,7 +31,19 @@ pub struct VersionRow {
     /// What a runner is told.
     pub bundle: Arc<Bundle>,
     pub input: InputSchema,
+    /// Of a version that can be trained.
+    pub training_input: Option<InputSchema>,
     pub created_at: Timestamp,
+}
+
+impl VersionRow {
+    /// What the input of an errand must be like; none where the version has no trainer.
+    pub fn input_of(&self, errand: Errand) -> Option<&InputSchema> {
+        match errand {
+            Errand::Predict => Some(&self.input),
+            Errand::Train => self.training_input.as_ref(),
+        }
+    }
 }
 
 /// A version as it is listed.

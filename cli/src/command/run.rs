@@ -1,6 +1,6 @@
 //! `feira run`: types the input by the version's schema, runs the model, and brings its output home. Ctrl-C cancels the prediction.
 
-mod input;
+pub(super) mod input;
 mod output;
 
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ impl Run {
     pub async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
         let client = context.client()?;
         let (version, schema) = find_version(&client, &self.reference).await?;
-        let input = input::read(&client, &schema, &self.inputs).await?;
+        let input = input::read(&client, &schema, "Input", &self.inputs).await?;
         let order = Order { version, input, stream: self.stream, json: context.json };
         let interrupt = pin!(async {
             if tokio::signal::ctrl_c().await.is_err() {

@@ -1,5 +1,6 @@
 //! `prediction`: the row that is record, queue entry and lease in one. Every write names the fence, so a stale driver changes nothing.
 
+pub(crate) mod of_deployment;
 pub(crate) mod removal;
 
 use protocol::money::Pricing;
@@ -289,6 +290,7 @@ pub(crate) async fn find_any(tx: &mut Tx, id: PredictionId) -> Result<Option<Pre
 #[derive(Clone, Debug)]
 pub(crate) struct Listing {
     pub account_id: String,
+    pub errand: Errand,
     /// Inclusive.
     pub created_after: Option<Timestamp>,
     /// Exclusive.
@@ -299,24 +301,36 @@ pub(crate) struct Listing {
     pub most: i64,
 }
 
-/// Lists an account's predictions, newest first.
+/// The errand is no parameter: the index of trainings is only used where the statement names them.
+macro_rules! list_statement {
+    ($errand:literal) => {
+        concat!(
+            "select * from prediction where account_id = $1 and errand = '",
+            $errand,
+            "' and created_at >= $2 and created_at < $3 and ($4 = '' or source = $4)
+               and (created_at < $5 or (created_at = $5 and id < $6))
+             order by created_at desc, id desc limit $7"
+        )
+    };
+}
+
+/// Lists an account's predictions or its trainings, newest first.
 pub(crate) async fn list(tx: &mut Tx, listing: &Listing) -> Result<Vec<PredictionRow>, StoreError> {
     let (before, before_id) = listing.after.map_or((i64::MAX, String::new()), |(at, id)| (at.micros(), id.to_string()));
-    let rows = sqlx::query(
-        "select * from prediction
-         where account_id = $1 and errand = 'predict' and created_at >= $2 and created_at < $3 and ($4 = '' or source = $4)
-               and (created_at < $5 or (created_at = $5 and id < $6))
-         order by created_at desc, id desc limit $7",
-    )
-    .bind(listing.account_id.as_str())
-    .bind(listing.created_after.map_or(i64::MIN, Timestamp::micros))
-    .bind(listing.created_before.map_or(i64::MAX, Timestamp::micros))
-    .bind(listing.source.map_or("", Source::name))
-    .bind(before)
-    .bind(before_id)
-    .bind(listing.most)
-    .fetch_all(tx)
-    .await?;
+    let statement = match listing.errand {
+        Errand::Predict => list_statement!("predict"),
+        Errand::Train => list_statement!("train"),
+    };
+    let rows = sqlx::query(statement)
+        .bind(listing.account_id.as_str())
+        .bind(listing.created_after.map_or(i64::MIN, Timestamp::micros))
+        .bind(listing.created_before.map_or(i64::MAX, Timestamp::micros))
+        .bind(listing.source.map_or("", Source::name))
+        .bind(before)
+        .bind(before_id)
+        .bind(listing.most)
+        .fetch_all(tx)
+        .await?;
     rows.iter().map(read_row).collect()
 }
 
@@ -324,7 +338,7 @@ pub(crate) async fn list(tx: &mut Tx, listing: &Listing) -> Result<Vec<Predictio
 pub(crate) async fn warm_runs(tx: &mut Tx, model: &ModelRef, most: i64) -> Result<Vec<(u64, Credits)>, StoreError> {
     let rows = sqlx::query(
         "select timings, cost from prediction
-         where model_owner = $1 and model_name = $2 and state = 'succeeded' and warmth = 'warm' and timings is not null
+         where model_owner = $1 and model_name = $2 and errand = 'predict' and state = 'succeeded' and warmth = 'warm' and timings is not null
          order by created_at desc limit $3",
     )
     .bind(model.owner.as_str())

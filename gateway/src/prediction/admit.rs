@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use billing::{Hold, InsufficientCredit, RunLimit};
 use futures::future::BoxFuture;
-use protocol::prediction::State;
-use protocol::{Credits, PredictionId, Timestamp};
+use protocol::prediction::{Errand, State};
+use protocol::{Credits, PredictionId, Pricing, Timestamp};
 use registry::Catalogued;
 use serde_json::{Map, Value};
 use store::{StoreError, Tx};
@@ -100,10 +100,14 @@ pub(super) async fn admit(gateway: &Gateway, prepared: Prepared) -> Result<Admis
 
 fn new_row(gateway: &Gateway, prepared: &Prepared) -> PredictionRow {
     let model = &prepared.catalogued.model;
+    let deployment = prepared.asked.deployment.as_deref();
+    let hardware = deployment.map_or(&model.hardware, |deployment| &deployment.release.hardware);
     let config = &prepared.catalogued.version.config;
+    // A training is hardware time, whatever the model's predictions cost.
+    let pricing = if prepared.asked.errand == Errand::Train { Pricing::Second } else { model.pricing };
     let hold = match prepared.answer {
         Some(_) => Credits::ZERO,
-        None => billing::hold_amount(model.pricing, gateway.rate(&model.hardware), &limit_of(&prepared.model_input, config)),
+        None => billing::hold_amount(pricing, gateway.rate(hardware), &limit_of(&prepared.model_input, config)),
     };
     let created_at = gateway.clock().now();
     let replaced = prepared.model_input != prepared.input;
@@ -115,12 +119,12 @@ fn new_row(gateway: &Gateway, prepared: &Prepared) -> PredictionRow {
         version: prepared.catalogued.version.id,
         source: prepared.asked.source,
         errand: prepared.asked.errand,
-        deployment: prepared.asked.deployment.clone(),
+        deployment: deployment.map(|deployment| deployment.name.clone()),
         destination: prepared.asked.destination.clone(),
         webhook: prepared.asked.webhook.clone(),
         input: prepared.input.clone(),
         model_input: replaced.then(|| prepared.model_input.clone()),
-        pricing: model.pricing,
+        pricing,
         output: Value::Null,
         logs: String::new(),
         error: None,
@@ -140,7 +144,7 @@ fn new_row(gateway: &Gateway, prepared: &Prepared) -> PredictionRow {
         fence: 1,
         attempt: 1,
         emitted: false,
-        hardware: model.hardware.clone(),
+        hardware: hardware.clone(),
         region: gateway.config().region.clone(),
         runner: None,
         timings: None,

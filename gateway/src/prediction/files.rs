@@ -17,7 +17,7 @@ const INPUTS: &str = "/runner/inputs/";
 
 /// Replaces the addresses of files that the caller owns, in the model's input, by ones that the runner's grant opens.
 pub(super) async fn own_files_to_grants(gateway: &Gateway, prepared: &mut Prepared) -> Result<(), Refusal> {
-    let schema = prepared.catalogued.version.config.input_schema().clone();
+    let schema = prepared.catalogued.version.config.input_schema_of(prepared.asked.errand).clone();
     let Some(properties) = schema["properties"].as_object() else { return Ok(()) };
     for (name, property) in properties {
         let Some(value) = prepared.model_input.get_mut(name) else { continue };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use billing::{Ending, Meter, Settle, TokenCount};
 use futures::future::BoxFuture;
-use protocol::prediction::{State, Timings};
+use protocol::prediction::{Errand, State, Timings};
 use protocol::wire::{FailCode, Fault, TokenUsage};
 use serde_json::{Value, json};
 use store::{StoreError, Tx};
@@ -96,7 +96,9 @@ pub(super) async fn finish(gateway: &Gateway, admitted: &Admitted, ended: Ended)
     loop {
         match gateway.finishes().send(command.clone()).await {
             Ok(FinishOutcome::Finished) => {
-                gateway.registry().count_run(&admitted.catalogued.model);
+                if live.errand == Errand::Predict {
+                    gateway.registry().count_run(&admitted.catalogued.model);
+                }
                 live.update(|shown, transcript| (*shown, *transcript) = (row, told));
                 return;
             }

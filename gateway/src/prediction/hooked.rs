@@ -3,7 +3,7 @@
 use hooks::{Call, Hook, Limits, Metric, Outcome, Report};
 use protocol::Digest;
 use protocol::manifest::{HookSpec, HookStage, VersionConfig};
-use protocol::prediction::HookRun;
+use protocol::prediction::{Errand, HookRun};
 use registry::{Catalogued, OpenHookError};
 use serde_json::{Map, Value};
 
@@ -23,9 +23,9 @@ pub(super) async fn load(gateway: &Gateway, spec: &HookSpec) -> Result<Hook, Hoo
     gateway.registry().open_hook(&spec.digest).await?.ok_or(HookUnavailable::Absent(spec.digest))
 }
 
-/// The hooks that a version has at one stage, in order.
-pub(super) fn specs(config: &VersionConfig, stage: HookStage) -> impl Iterator<Item = &HookSpec> {
-    config.hooks.iter().filter(move |spec| spec.stages.contains(&stage))
+/// The hooks that a version has at one stage, in order. They were written for its predictions: around a training none runs.
+pub(super) fn specs(config: &VersionConfig, errand: Errand, stage: HookStage) -> impl Iterator<Item = &HookSpec> {
+    config.hooks.iter().filter(move |spec| errand == Errand::Predict && spec.stages.contains(&stage))
 }
 
 pub(super) fn call(gateway: &Gateway, catalogued: &Catalogued, spec: &HookSpec, account_id: &str, request_id: String) -> Call {

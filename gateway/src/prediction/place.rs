@@ -1,12 +1,12 @@
-//! Step 6: a runner for the prediction: one with a warm free slot, else the one with the least to do, else wait until there is one.
+//! Step 6: a runner for the prediction: one with a warm free slot of its own line, else the one with the least to do, else wait for one.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use protocol::VersionId;
 use protocol::wire::{FailCode, RunnerCard, VersionCard};
 
 use crate::Gateway;
+use crate::live::Live;
 use crate::prediction::{Admitted, Ended};
 
 /// A runner that takes the prediction: it runs it in a warm slot, starts an instance, or queues it in the version's line.
@@ -30,7 +30,7 @@ pub(super) async fn place(gateway: &Gateway, admitted: &Admitted) -> Result<Plac
     loop {
         changes.mark_unchanged();
         let cards = gateway.fabric().directory().cards();
-        if let Some(runner) = choose(&cards, &admitted.hardware, admitted.live.version) {
+        if let Some(runner) = choose(&cards, &admitted.hardware, &admitted.live) {
             return Ok(Placed { runner: runner.clone() });
         }
         tokio::select! {
@@ -47,9 +47,9 @@ pub(super) async fn place(gateway: &Gateway, admitted: &Admitted) -> Result<Plac
 }
 
 /// Picks among the runners that have the hardware and take work: free warm slots first, then warm instances, then the shortest line.
-fn choose<'a>(cards: &'a [Arc<RunnerCard>], hardware: &str, version: VersionId) -> Option<&'a Arc<RunnerCard>> {
+fn choose<'a>(cards: &'a [Arc<RunnerCard>], hardware: &str, live: &Live) -> Option<&'a Arc<RunnerCard>> {
     cards.iter().filter(|card| card.accepting && card.hardware.iter().any(|sku| sku == hardware)).max_by_key(|card| {
-        let on_it: Option<&VersionCard> = card.versions.iter().find(|on_it| on_it.version == version);
+        let on_it: Option<&VersionCard> = card.versions.iter().find(|on_it| serves(on_it, live));
         let busy: u32 = card.versions.iter().map(|version| version.slots_busy + version.queued).sum();
         on_it.map_or((false, false, Reverse(0), Reverse(busy)), |on_it| {
             (on_it.slots_idle > 0, on_it.instances_warm > 0, Reverse(on_it.queued), Reverse(busy))
@@ -57,20 +57,24 @@ fn choose<'a>(cards: &'a [Arc<RunnerCard>], hardware: &str, version: VersionId) 
     })
 }
 
+/// Whether these are the instances that would run it: a deployment's run only its own predictions, and a training runs in one of its own.
+fn serves(on_it: &VersionCard, live: &Live) -> bool {
+    on_it.version == live.version && on_it.errand == live.errand && on_it.deployment == live.deployment
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::prediction::PredictionRow;
+    use crate::db::prediction::tests::row;
+    use crate::live::LiveSet;
     use protocol::Timestamp;
     use protocol::prediction::Errand;
-
-    fn version() -> VersionId {
-        "00".repeat(32).parse().unwrap()
-    }
 
     fn card(id: &str, accepting: bool, hardware: &str, on_it: Option<(u32, u32, u32)>) -> Arc<RunnerCard> {
         let versions = on_it
             .map(|(instances_warm, slots_idle, queued)| VersionCard {
-                version: version(),
+                version: row().version,
                 errand: Errand::Predict,
                 deployment: None,
                 model: "feira/hello-world".parse().unwrap(),
@@ -97,7 +101,34 @@ mod tests {
     }
 
     fn chosen(cards: &[Arc<RunnerCard>]) -> Option<&str> {
-        choose(cards, "cpu", version()).map(|card| card.id.as_str())
+        chosen_for(cards, row())
+    }
+
+    fn chosen_for(cards: &[Arc<RunnerCard>], row: PredictionRow) -> Option<&str> {
+        choose(cards, "cpu", &LiveSet::default().enter(row)).map(|card| card.id.as_str())
+    }
+
+    /// The same card, with instances that are a deployment's, or that train.
+    fn card_of(id: &str, errand: Errand, deployment: Option<&str>) -> Arc<RunnerCard> {
+        let mut card = Arc::unwrap_or_clone(card(id, true, "cpu", Some((1, 1, 0))));
+        card.versions[0].errand = errand;
+        card.versions[0].deployment = deployment.map(|name| name.parse().unwrap());
+        Arc::new(card)
+    }
+
+    #[test]
+    fn a_warm_instance_of_another_line_is_no_reason_to_choose_a_runner() {
+        let cards = [
+            card_of("everybody's", Errand::Predict, None),
+            card_of("prod", Errand::Predict, Some("ada/prod")),
+            card_of("staging", Errand::Predict, Some("ada/staging")),
+            card_of("training", Errand::Train, None),
+        ];
+        let of = |name: &str| PredictionRow { deployment: Some(name.parse().unwrap()), ..row() };
+        assert_eq!(chosen_for(&cards, row()), Some("everybody's"));
+        assert_eq!(chosen_for(&cards, of("ada/prod")), Some("prod"));
+        assert_eq!(chosen_for(&cards, of("ada/staging")), Some("staging"));
+        assert_eq!(chosen_for(&cards, PredictionRow { errand: Errand::Train, ..row() }), Some("training"));
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub(crate) async fn prepare(gateway: &Gateway, resolved: Resolved) -> Result<Pre
         catalogued: catalogued.clone(),
         asked,
     };
-    for spec in hooked::specs(&catalogued.version.config, HookStage::Before) {
+    let errand = prepared.asked.errand;
+    for spec in hooked::specs(&catalogued.version.config, errand, HookStage::Before) {
         let hook = hooked::load(gateway, spec).await.map_err(|source| Refusal::HookUnavailable { hook: spec.name.clone(), source })?;
         let call = hooked::call(gateway, &catalogued, spec, &prepared.caller.account.id, prepared.asked.origin.request_id());
         match hook.before(&call, &prepared.model_input.to_string()).await {
@@ -47,7 +48,7 @@ pub(crate) async fn prepare(gateway: &Gateway, resolved: Resolved) -> Result<Pre
                 prepared.hook_runs.push(hooked::ran(spec, HookStage::Before, &before.report, &before.metrics));
                 match before.action {
                     BeforeAction::Pass => {}
-                    BeforeAction::Replace(input) => prepared.model_input = checked(&catalogued, parsed(&spec.name, &input)?)?,
+                    BeforeAction::Replace(input) => prepared.model_input = checked(&catalogued, errand, parsed(&spec.name, &input)?)?,
                     BeforeAction::Respond(output) => {
                         prepared.answer = Some(parsed(&spec.name, &output)?);
                         return Ok(prepared);

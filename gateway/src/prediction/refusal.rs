@@ -1,8 +1,8 @@
 //! Why a prediction is not accepted; nothing was stored and nothing is charged.
 
 use hooks::HookError;
-use protocol::Credits;
 use protocol::problem::InvalidField;
+use protocol::{Credits, ModelRef};
 use registry::RegistryError;
 use store::StoreError;
 
@@ -12,6 +12,10 @@ use crate::prediction::hooked::HookUnavailable;
 pub(crate) enum Refusal {
     #[error("the version does not exist, or is not for this caller")]
     UnknownVersion,
+    #[error("the deployment {deployment} runs nothing")]
+    DeploymentOff { deployment: ModelRef },
+    #[error("the version has no trainer")]
+    NotTrainable,
     #[error("the input does not fit the version's schema")]
     InvalidInput(Vec<InvalidField>),
     #[error("the version's hook `{hook}` refused the call: {code}")]

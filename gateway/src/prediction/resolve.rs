@@ -6,7 +6,7 @@ use std::time::Duration;
 use protocol::prediction::Errand;
 use protocol::problem::InvalidField;
 use protocol::{ModelRef, Reference};
-use registry::{Caller, Catalogued};
+use registry::{Caller, Catalogued, Deployment};
 use serde_json::Value;
 
 use crate::Gateway;
@@ -22,8 +22,8 @@ pub(crate) struct Asked {
     pub input: Value,
     pub source: Source,
     pub errand: Errand,
-    /// The deployment that it is asked of: its own instances run it.
-    pub deployment: Option<ModelRef>,
+    /// The deployment that it is asked of: its own instances run it, on its own hardware.
+    pub deployment: Option<Arc<Deployment>>,
     /// The model that a training makes a version of.
     pub destination: Option<ModelRef>,
     pub webhook: Option<Webhook>,
@@ -48,17 +48,21 @@ pub(crate) async fn resolve(gateway: &Gateway, caller: Caller, asked: Asked) -> 
     if gateway.is_stopping() {
         return Err(Refusal::Draining);
     }
+    if let Some(deployment) = asked.deployment.as_ref().filter(|deployment| deployment.release.scale.is_off()) {
+        return Err(Refusal::DeploymentOff { deployment: deployment.name.clone() });
+    }
     let found = gateway.registry().resolve(&asked.reference, &caller.account.id).await?;
     let catalogued = found.ok_or(Refusal::UnknownVersion)?;
-    let input = checked(&catalogued, asked.input.clone())?;
+    let input = checked(&catalogued, asked.errand, asked.input.clone())?;
     Ok(Resolved { caller, catalogued, input, asked })
 }
 
 /// Checks an input: the caller's, and again what a hook made of it.
-pub(super) fn checked(catalogued: &Catalogued, input: Value) -> Result<Value, Refusal> {
+pub(super) fn checked(catalogued: &Catalogued, errand: Errand, input: Value) -> Result<Value, Refusal> {
+    let schema = catalogued.version.input_of(errand).ok_or(Refusal::NotTrainable)?;
     if !input.is_object() {
         let field = InvalidField::new("invalid_type", "input", "input must be an object");
         return Err(Refusal::InvalidInput(vec![field]));
     }
-    registry::check_input(&catalogued.version, input).map_err(Refusal::InvalidInput)
+    schema.check(input).map_err(Refusal::InvalidInput)
 }

@@ -19,14 +19,17 @@ use crate::problem::Refused;
 #[utoipa::path(get, path = "/account", tag = "account", responses((status = 200, body = Account), (status = 401, body = Problem)))]
 pub(super) async fn get_account(caller: Authenticated) -> Result<Json<Account>, Refused> {
     let caller = caller.require(Scope::AccountRead)?;
-    let account = &caller.account;
-    Ok(Json(Account {
+    Ok(Json(shown(&caller.account)))
+}
+
+pub(super) fn shown(account: &registry::Account) -> Account {
+    Account {
         kind: account.kind.name().to_owned(),
         username: account.name.clone(),
         name: account.name.clone(),
         github_url: None,
         avatar_url: None,
-    }))
+    }
 }
 
 /// Tell what the account can still spend.

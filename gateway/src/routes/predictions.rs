@@ -3,6 +3,7 @@
 mod cancel_after;
 mod wait;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -13,7 +14,7 @@ use protocol::api::Page;
 use protocol::prediction::{Errand, Prediction};
 use protocol::problem::InvalidField;
 use protocol::{Digest, ModelRef, PredictionId, Problem, Reference, Timestamp, VersionId};
-use registry::{Caller, Scope};
+use registry::{Caller, Deployment, Scope};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -29,7 +30,7 @@ use crate::render;
 use wait::Wait;
 
 /// Predictions on one page, as at Replicate.
-const PAGE: i64 = 100;
+pub(super) const PAGE: i64 = 100;
 /// A cancel is answered once it has taken effect, or after this.
 const CANCEL_ANSWERED_WITHIN: Duration = Duration::from_millis(2_500);
 /// Keys of one request body; more are a mistake.
@@ -52,10 +53,10 @@ pub(super) async fn create_prediction(
     body: JsonObject,
 ) -> Result<Response, Refused> {
     let caller = caller.require(Scope::PredictionsWrite)?;
-    let envelope = read_envelope(body.fields)?;
-    let version = envelope.version.ok_or_else(|| Refused::invalid(InvalidField::new("required", "", "version is required")))?;
-    let reference = version.parse().map_err(|_| unknown_version())?;
-    answer(gateway, caller, origin, &headers, reference, envelope.input, &body.raw).await
+    let mut envelope = read_envelope(body.fields)?;
+    let version = envelope.version.take().ok_or_else(|| Refused::invalid(InvalidField::new("required", "", "version is required")))?;
+    let reference: Reference = version.parse().map_err(|_| unknown_version())?;
+    answer(gateway, caller, origin, &headers, reference.into(), envelope, &body.raw).await
 }
 
 /// Run a model's latest version.
@@ -76,12 +77,12 @@ pub(super) async fn create_for_model(
     let model = ModelRef::new(&owner, &name).map_err(|_| Refused::not_found("model"))?;
     let found = gateway.registry().find_model(&model, &caller.account.id).await?;
     found.ok_or_else(|| Refused::not_found("model"))?;
-    let envelope = read_envelope(body.fields)?;
-    let reference = match envelope.version {
+    let mut envelope = read_envelope(body.fields)?;
+    let reference = match envelope.version.take() {
         Some(id) => Reference::Exact(model, id.parse::<VersionId>().map_err(|_| unknown_version())?),
         None => Reference::Latest(model),
     };
-    answer(gateway, caller, origin, &headers, reference, envelope.input, &body.raw).await
+    answer(gateway, caller, origin, &headers, reference.into(), envelope, &body.raw).await
 }
 
 /// Get a prediction.
@@ -128,6 +129,7 @@ pub(super) async fn list_predictions(
     };
     let listing = Listing {
         account_id: caller.account.id.clone(),
+        errand: Errand::Predict,
         created_after: moment("created_after", &query.created_after)?,
         created_before: moment("created_before", &query.created_before)?,
         source: match query.source.as_deref() {
@@ -139,19 +141,21 @@ pub(super) async fn list_predictions(
         after: query.cursor.as_deref().map(read_cursor).transpose()?,
         most: PAGE + 1,
     };
+    let filters = [("created_after", &query.created_after), ("created_before", &query.created_before), ("source", &query.source)];
+    let filters = filters.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+    let kept = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(filters).finish();
+    page_of(&gateway, &origin, listing, &format!("/v1/predictions?{kept}")).await.map(axum::Json)
+}
+
+/// One page of what is listed, and where the next one is: at `path`, which has its other parameters already.
+pub(super) async fn page_of(gateway: &Gateway, origin: &Origin, listing: Listing, path: &str) -> Result<Page<Prediction>, Refused> {
     let mut rows = gateway.db().read(move |tx| Box::pin(async move { prediction::list(tx, &listing).await })).await?;
     let page = usize::try_from(PAGE).expect("a page is a hundred rows");
     let more = rows.len() > page;
     rows.truncate(page);
-    let next = rows.last().filter(|_| more).map(|last| {
-        let filters = [("created_after", &query.created_after), ("created_before", &query.created_before), ("source", &query.source)];
-        let filters = filters.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
-        let mut kept = url::form_urlencoded::Serializer::new(String::new());
-        let kept = kept.append_pair("cursor", &write_cursor(last)).extend_pairs(filters).finish();
-        origin.url(&format!("/v1/predictions?{kept}"))
-    });
-    let results = rows.into_iter().map(|row| render::prediction(&gateway, &origin, current(&gateway, row))).collect();
-    Ok(axum::Json(Page { next, previous: None, results }))
+    let next = rows.last().filter(|_| more).map(|last| origin.url(&format!("{path}&cursor={}", write_cursor(last)).replace("?&", "?")));
+    let results = rows.into_iter().map(|row| render::prediction(gateway, origin, current(gateway, row))).collect();
+    Ok(Page { next, previous: None, results })
 }
 
 /// Cancel a prediction. One that has ended stays as it is.
@@ -165,6 +169,11 @@ pub(super) async fn cancel_prediction(
 ) -> Result<Response, Refused> {
     let caller = caller.require(Scope::PredictionsWrite)?;
     let row = require_row(&gateway, &caller, &id).await?;
+    cancel(&gateway, &origin, row).await
+}
+
+/// Ends what waits or runs, and answers with it once that has taken effect.
+pub(super) async fn cancel(gateway: &Gateway, origin: &Origin, row: PredictionRow) -> Result<Response, Refused> {
     let row = match gateway.live().find(row.id) {
         Some(live) => {
             live.cancel();
@@ -178,20 +187,54 @@ pub(super) async fn cancel_prediction(
             row
         }
     };
-    Ok(with_timing(StatusCode::OK, render::prediction(&gateway, &origin, row)))
+    Ok(with_timing(StatusCode::OK, render::prediction(gateway, origin, row)))
 }
 
-struct Envelope {
+pub(super) struct Envelope {
     version: Option<String>,
     input: Value,
 }
 
-fn read_envelope(mut fields: Map<String, Value>) -> Result<Envelope, Refused> {
-    let unknown: Vec<InvalidField> = fields
-        .keys()
-        .filter(|key| !ENVELOPE.contains(&key.as_str()))
-        .map(|key| InvalidField::new("additional_property_not_allowed", "", format!("Additional property {key} is not allowed")))
-        .collect();
+impl Envelope {
+    /// Where the address says which version it is, the body must not.
+    pub fn without_version(self) -> Result<Self, Refused> {
+        match self.version {
+            None => Ok(self),
+            Some(_) => Err(Refused::invalid(not_allowed("version"))),
+        }
+    }
+}
+
+/// What a request is for, besides what its envelope says.
+pub(super) struct Order {
+    pub reference: Reference,
+    pub errand: Errand,
+    pub deployment: Option<Arc<Deployment>>,
+    pub destination: Option<ModelRef>,
+}
+
+impl From<Reference> for Order {
+    fn from(reference: Reference) -> Self {
+        Self { reference, errand: Errand::Predict, deployment: None, destination: None }
+    }
+}
+
+impl Order {
+    /// What an idempotency key stands for beside the body. A deployment is asked by its name, whichever release it has by then.
+    fn target(&self) -> String {
+        match &self.deployment {
+            Some(deployment) => format!("deployment {}", deployment.name),
+            None => format!("{} {:?}", self.errand.name(), self.reference),
+        }
+    }
+}
+
+fn not_allowed(key: &str) -> InvalidField {
+    InvalidField::new("additional_property_not_allowed", "", format!("Additional property {key} is not allowed"))
+}
+
+pub(super) fn read_envelope(mut fields: Map<String, Value>) -> Result<Envelope, Refused> {
+    let unknown: Vec<InvalidField> = fields.keys().filter(|key| !ENVELOPE.contains(&key.as_str())).map(|key| not_allowed(key)).collect();
     if !unknown.is_empty() {
         return Err(Problem::invalid("Input validation failed", unknown).into());
     }
@@ -208,25 +251,25 @@ fn unknown_version() -> Refused {
     crate::prediction::Refusal::UnknownVersion.into()
 }
 
-async fn answer(
+pub(super) async fn answer(
     gateway: Gateway,
     caller: Caller,
     origin: Origin,
     headers: &HeaderMap,
-    reference: Reference,
-    input: Value,
+    order: Order,
+    envelope: Envelope,
     raw: &Bytes,
 ) -> Result<Response, Refused> {
     let asked = Asked {
-        idempotency: idempotency_key(headers, &caller, &reference, raw),
+        idempotency: idempotency_key(headers, &caller, &order.target(), raw),
         source: if text(headers, "feira-source") == Some("web") { Source::Web } else { Source::Api },
-        errand: Errand::Predict,
-        deployment: None,
-        destination: None,
+        errand: order.errand,
+        deployment: order.deployment,
+        destination: order.destination,
         webhook: None,
         cancel_after: cancel_after::asked_by(headers)?,
-        reference,
-        input,
+        reference: order.reference,
+        input: envelope.input,
         origin: origin.clone(),
     };
     let wait = Wait::asked_by(headers);
@@ -252,9 +295,9 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn idempotency_key(headers: &HeaderMap, caller: &Caller, reference: &Reference, raw: &Bytes) -> Option<KeyUse> {
+fn idempotency_key(headers: &HeaderMap, caller: &Caller, target: &str, raw: &Bytes) -> Option<KeyUse> {
     let key = text(headers, "idempotency-key")?;
-    let body_hash = Digest::of(&[format!("{reference:?}\n").as_bytes(), raw].concat()).hex();
+    let body_hash = Digest::of(&[format!("{target}\n").as_bytes(), raw].concat()).hex();
     Some(KeyUse { account_id: caller.account.id.clone(), key: key.to_owned(), body_hash })
 }
 
@@ -280,7 +323,7 @@ fn write_cursor(last: &PredictionRow) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!("{}.{}", last.created_at.micros(), last.id))
 }
 
-fn read_cursor(cursor: &str) -> Result<(Timestamp, PredictionId), Refused> {
+pub(super) fn read_cursor(cursor: &str) -> Result<(Timestamp, PredictionId), Refused> {
     use base64::Engine as _;
     let read = || {
         let text = String::from_utf8(base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
@@ -291,7 +334,7 @@ fn read_cursor(cursor: &str) -> Result<(Timestamp, PredictionId), Refused> {
 }
 
 /// Adds where the time went and where it ran, for tools that look at headers.
-fn with_timing(status: StatusCode, shown: Prediction) -> Response {
+pub(super) fn with_timing(status: StatusCode, shown: Prediction) -> Response {
     let timing = shown.timings.filter(|_| shown.status.is_terminal()).map(|timings| {
         let ms = |us: u64| format!("{}.{:03}", us / 1_000, us % 1_000);
         let mut parts = vec![format!("queue;dur={}", ms(timings.queue_us))];

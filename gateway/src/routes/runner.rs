@@ -1,4 +1,4 @@
-//! What runners fetch and upload, each with the grant of one assignment: the version's blobs, the input's files, the output's files.
+//! What runners fetch and upload, each with a grant: the version's blobs, and for an assignment the input's files and the output's.
 
 use axum::Router;
 use axum::body::Body;
@@ -8,7 +8,8 @@ use axum::routing::{get, put};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::Digest;
 use protocol::PredictionId;
-use registry::NewFile;
+use protocol::prediction::Errand;
+use registry::{BLOB_BYTES_MAX, NewFile};
 use serde_json::Map;
 
 use crate::Gateway;
@@ -40,8 +41,10 @@ async fn get_input(
     Granted(grant): Granted,
     Path((id, _name)): Path<(String, String)>,
 ) -> Result<Response, Refused> {
+    let not_found = || Refused::not_found("file");
+    grant.attempt.ok_or_else(not_found)?;
     let file = gateway.registry().find_file(&id).await?;
-    let file = file.filter(|file| file.account_id == grant.account).ok_or_else(|| Refused::not_found("file"))?;
+    let file = file.filter(|file| file.account_id == grant.account).ok_or_else(not_found)?;
     send(&gateway, &file.digest, &file.content_type).await
 }
 
@@ -63,10 +66,8 @@ async fn put_output(
     body: Body,
 ) -> Result<Response, Refused> {
     let not_found = || Refused::not_found("prediction");
-    let live = gateway.live().find(prediction).filter(|_| grant.prediction == prediction).ok_or_else(not_found)?;
-    if live.row().attempt != grant.attempt {
-        return Err(not_found());
-    }
+    let attempt = grant.attempt_at(prediction).ok_or_else(not_found)?;
+    let live = gateway.live().find(prediction).filter(|live| live.row().attempt == attempt).ok_or_else(not_found)?;
     let name = file_name(&name);
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
     let new = NewFile {
@@ -75,7 +76,8 @@ async fn put_output(
         content_type: content_type.unwrap_or_else(|| mime_guess::from_path(&name).first_or_octet_stream().to_string()),
         name,
         metadata: Map::new(),
-        bytes_max: gateway.config().file_bytes_max,
+        // A training's weights are files of a version, and as large as those may be.
+        bytes_max: if live.errand == Errand::Train { BLOB_BYTES_MAX } else { gateway.config().file_bytes_max },
         expires_at: None,
     };
     let file = gateway.registry().create_file(new, body_stream(body)).await?;

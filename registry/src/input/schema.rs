@@ -21,16 +21,30 @@ pub enum BadSchema {
     DoesNotCompile { why: String },
 }
 
-/// The input's schema, free of references.
+/// The schema of a prediction's input, free of references.
 pub(super) fn input_of(openapi: &Value) -> Result<Value, BadSchema> {
-    let schemas = openapi["components"]["schemas"].as_object().ok_or(BadSchema::Absent { name: "Input" })?;
+    let schemas = schemas_of(openapi, "Input")?;
     if !schemas.get("Output").is_some_and(Value::is_object) {
         return Err(BadSchema::Absent { name: "Output" });
     }
+    written_out(schemas, "Input")
+}
+
+/// The schema of a training's input, free of references.
+pub(super) fn training_input_of(openapi: &Value) -> Result<Value, BadSchema> {
+    written_out(schemas_of(openapi, "TrainingInput")?, "TrainingInput")
+}
+
+fn schemas_of<'s>(openapi: &'s Value, name: &'static str) -> Result<&'s Map<String, Value>, BadSchema> {
+    openapi["components"]["schemas"].as_object().ok_or(BadSchema::Absent { name })
+}
+
+fn written_out(schemas: &Map<String, Value>, name: &'static str) -> Result<Value, BadSchema> {
+    let absent = || BadSchema::Absent { name };
     let mut writer = Writer { schemas, open: Vec::new(), nodes: 0 };
-    let written = writer.write(schemas.get("Input").filter(|input| input.is_object()).ok_or(BadSchema::Absent { name: "Input" })?)?;
+    let written = writer.write(schemas.get(name).filter(|input| input.is_object()).ok_or_else(absent)?)?;
     let Value::Object(mut input) = written else {
-        return Err(BadSchema::Absent { name: "Input" });
+        return Err(absent());
     };
     // An input is an object even where its schema says that it may be null.
     if let Some(Value::Object(otherwise)) = input.remove("else") {

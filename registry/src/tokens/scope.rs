@@ -9,6 +9,8 @@ pub enum Scope {
     PredictionsWrite,
     ModelsRead,
     ModelsWrite,
+    DeploymentsRead,
+    DeploymentsWrite,
     AccountRead,
     AccountWrite,
     /// What only operators do; without an operator's account it opens nothing.
@@ -21,11 +23,13 @@ pub struct UnknownScope {
     pub name: String,
 }
 
-const EVERY: [Scope; 7] = [
+const EVERY: [Scope; 9] = [
     Scope::PredictionsRead,
     Scope::PredictionsWrite,
     Scope::ModelsRead,
     Scope::ModelsWrite,
+    Scope::DeploymentsRead,
+    Scope::DeploymentsWrite,
     Scope::AccountRead,
     Scope::AccountWrite,
     Scope::Operator,
@@ -38,13 +42,15 @@ impl Scope {
             Self::PredictionsWrite => "predictions:write",
             Self::ModelsRead => "models:read",
             Self::ModelsWrite => "models:write",
+            Self::DeploymentsRead => "deployments:read",
+            Self::DeploymentsWrite => "deployments:write",
             Self::AccountRead => "account:read",
             Self::AccountWrite => "account:write",
             Self::Operator => "operator",
         }
     }
 
-    const fn bit(self) -> u8 {
+    const fn bit(self) -> u16 {
         1 << self as u8
     }
 }
@@ -65,10 +71,10 @@ impl FromStr for Scope {
 
 /// A set of scopes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Scopes(u8);
+pub struct Scopes(u16);
 
 impl Scopes {
-    pub const ALL: Self = Self(0b111_1111);
+    pub const ALL: Self = Self(0b1_1111_1111);
 
     pub fn of(scopes: &[Scope]) -> Self {
         Self(scopes.iter().fold(0, |bits, scope| bits | scope.bit()))

@@ -100,12 +100,13 @@ fn check_start(config: &VersionConfig, files: &[VersionFile]) -> Result<(), Publ
         return Err(bad("command", "must have at most 256 arguments, without zero bytes"));
     }
     if let Some(predictor) = &config.predictor {
-        let (file, class) = predictor.split_once(':').ok_or_else(|| bad("predictor", "is written file.py:Class"))?;
-        let is_name = !class.is_empty() && class.chars().all(|c| c.is_alphanumeric() || c == '_');
-        if !is_name {
-            return Err(bad("predictor", "is written file.py:Class"));
+        check_entry("predictor", predictor, "is written file.py:Class", files)?;
+    }
+    if let Some(trainer) = &config.trainer {
+        if config.predictor.is_none() {
+            return Err(bad("trainer", "needs a predictor beside it: Cog starts both"));
         }
-        require_file("predictor", file, files)?;
+        check_entry("trainer", trainer, "is written file.py:function", files)?;
     }
     match config.protocol {
         ModelProtocol::Cog if config.predictor.is_none() && config.command.is_empty() => {
@@ -115,6 +116,16 @@ fn check_start(config: &VersionConfig, files: &[VersionFile]) -> Result<(), Publ
         ModelProtocol::Openai => check_openai(config),
         ModelProtocol::Cog => Ok(()),
     }
+}
+
+/// A file of the version, and a name in it.
+fn check_entry(field: &'static str, entry: &str, form: &'static str, files: &[VersionFile]) -> Result<(), PublishError> {
+    let (file, name) = entry.split_once(':').ok_or_else(|| bad(field, form))?;
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    if !is_name {
+        return Err(bad(field, form));
+    }
+    require_file(field, file, files)
 }
 
 fn check_openai(config: &VersionConfig) -> Result<(), PublishError> {
@@ -229,6 +240,9 @@ mod tests {
             (json!({"predictor": "predict.py:"}), "predictor"),
             (json!({"predictor": "predict.py:Predictor; rm"}), "predictor"),
             (json!({"predictor": "absent.py:Predictor"}), "predictor"),
+            (json!({"trainer": "train"}), "trainer"),
+            (json!({"trainer": "absent.py:train"}), "trainer"),
+            (json!({"trainer": "predict.py:train", "predictor": null, "command": ["serve"]}), "trainer"),
             (json!({"command": ["a\0b"]}), "command"),
             (json!({"protocol": "openai", "predictor": null}), "command"),
             (json!({"protocol": "openai", "command": ["serve"]}), "openai"),
@@ -263,6 +277,7 @@ mod tests {
     fn configs_that_can_run_are_taken() {
         for change in [
             json!({}),
+            json!({"trainer": "predict.py:train"}),
             json!({"predictor": null, "command": ["feira", "model", "hello-world"]}),
             json!({"environment": {"python": "3.11.9", "lock": "requirements.lock"}}),
             json!({"protocol": "openai", "command": ["serve"], "openai": {"endpoint": "/v1/chat/completions", "ready": "/health"}}),

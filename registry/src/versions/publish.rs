@@ -37,6 +37,9 @@ impl Registry {
         check::check_config(&new.config, &new.files)?;
         check_pricing(new.pricing.as_ref())?;
         InputSchema::compile(&new.config.openapi_schema)?;
+        if new.config.trainer.is_some() {
+            InputSchema::compile_training(&new.config.openapi_schema)?;
+        }
         let hook_sizes = self.require_blobs(&new).await?;
 
         let (manifest, config_bytes) = Manifest::new(&new.config, &new.files, &hook_sizes);

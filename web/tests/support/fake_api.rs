@@ -381,6 +381,7 @@ pub fn run(id: &str, name: &str, status: Status) -> Prediction {
         completed_at: None,
         deadline: None,
         deployment: None,
+        destination: None,
         metrics: Map::new(),
         urls: Urls { get: format!("{BASE}/v1/predictions/{id}"), cancel: String::new(), web: String::new(), stream: None },
         webhook: None,

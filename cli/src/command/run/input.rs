@@ -24,10 +24,15 @@ enum Given {
     Many(Vec<Item>),
 }
 
-/// Reads all inputs, then uploads the files among them.
-pub(super) async fn read(client: &Client, document: &Value, pairs: &[String]) -> anyhow::Result<Map<String, Value>> {
+/// Reads all inputs by the schema of this name, then uploads the files among them.
+pub(in crate::command) async fn read(
+    client: &Client,
+    document: &Value,
+    schema: &str,
+    pairs: &[String],
+) -> anyhow::Result<Map<String, Value>> {
     let mut input = Map::new();
-    for (key, given) in parse(document, pairs)? {
+    for (key, given) in parse(document, schema, pairs)? {
         let value = match given {
             Given::One(item) => settle(client, item).await?,
             Given::Many(items) => {
@@ -55,8 +60,8 @@ async fn settle(client: &Client, item: Item) -> anyhow::Result<Value> {
     }
 }
 
-fn parse(document: &Value, pairs: &[String]) -> Result<Vec<(String, Given)>, Usage> {
-    let schema = &document["components"]["schemas"]["Input"];
+fn parse(document: &Value, schema: &str, pairs: &[String]) -> Result<Vec<(String, Given)>, Usage> {
+    let schema = &document["components"]["schemas"][schema];
     let mut inputs: Vec<(String, Given)> = Vec::new();
     for pair in pairs {
         let (key, text) = pair.split_once('=').ok_or_else(|| Usage(format!("`{pair}` is not KEY=VALUE")))?;
@@ -145,7 +150,7 @@ mod tests {
 
     fn parsed(pairs: &[&str]) -> Result<Vec<(String, Given)>, String> {
         let pairs: Vec<_> = pairs.iter().map(|pair| (*pair).to_owned()).collect();
-        parse(&document(), &pairs).map_err(|error| error.0)
+        parse(&document(), "Input", &pairs).map_err(|error| error.0)
     }
 
     fn one(value: Value) -> Given {
@@ -198,7 +203,7 @@ mod tests {
     #[test]
     fn a_model_without_a_schema_takes_what_it_is_given() {
         let pairs = ["a=1".to_owned(), "b=word".to_owned(), "c=@file".to_owned()];
-        let given = parse(&json!({}), &pairs).unwrap();
+        let given = parse(&json!({}), "Input", &pairs).unwrap();
         assert_eq!(given[0].1, one(json!(1)));
         assert_eq!(given[1].1, one(json!("word")));
         assert_eq!(given[2].1, Given::One(Item::Upload("file".into())));

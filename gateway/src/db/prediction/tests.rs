@@ -127,6 +127,7 @@ async fn a_list_pages_through_rows_of_the_same_moment_without_loss() {
                 insert_all(tx, &rows.iter().collect::<Vec<_>>(), &lease(9)).await?;
                 let mut listing = Listing {
                     account_id: "acc_ada".to_owned(),
+                    errand: Errand::Predict,
                     created_after: Some(Timestamp::from_micros(1_000)),
                     created_before: None,
                     source: Some(Source::Api),

@@ -2,7 +2,7 @@
 
 use hooks::{AfterAction, Item, Step, Stream};
 use protocol::manifest::{HookSpec, HookStage, OnHookError};
-use protocol::prediction::HookRun;
+use protocol::prediction::{Errand, HookRun};
 use protocol::wire::FailCode;
 use serde_json::Value;
 
@@ -41,9 +41,17 @@ impl<'a> Outlet<'a> {
 
     /// Whether output is shown piece by piece: an iterator's, unless the version has only an `after` hook, which must see it whole.
     pub fn streams(&self) -> bool {
-        let config = &self.admitted.catalogued.version.config;
-        let has = |stage| hooked::specs(config, stage).next().is_some();
-        config.is_iterator() && (has(HookStage::Stream) || !has(HookStage::After))
+        let has = |stage| self.specs(stage).next().is_some();
+        self.is_iterator() && (has(HookStage::Stream) || !has(HookStage::After))
+    }
+
+    /// A training gives one output, whatever the version's predictions give.
+    fn is_iterator(&self) -> bool {
+        self.admitted.live.errand == Errand::Predict && self.admitted.catalogued.version.config.is_iterator()
+    }
+
+    fn specs(&self, stage: HookStage) -> impl Iterator<Item = &'a HookSpec> + use<'a> {
+        hooked::specs(&self.admitted.catalogued.version.config, self.admitted.live.errand, stage)
     }
 
     pub const fn has_shown(&self) -> bool {
@@ -121,7 +129,7 @@ impl<'a> Outlet<'a> {
     }
 
     fn keep(&mut self, chunks: Vec<Value>) {
-        if self.admitted.catalogued.version.config.is_iterator() {
+        if self.is_iterator() {
             match &mut self.whole {
                 Some(Value::Array(pieces)) => pieces.extend(chunks),
                 _ => self.whole = Some(Value::Array(chunks)),
@@ -148,7 +156,7 @@ impl<'a> Outlet<'a> {
     async fn open(&mut self) -> Result<(), Ended> {
         self.opened = true;
         let catalogued = &self.admitted.catalogued;
-        for spec in hooked::specs(&catalogued.version.config, HookStage::Stream) {
+        for spec in self.specs(HookStage::Stream) {
             let hook = hooked::load(self.gateway, spec).await.map_err(|error| unavailable(spec, &error))?;
             let row = self.admitted.live.row();
             let call = hooked::call(self.gateway, catalogued, spec, &row.account_id, row.id.to_string());
@@ -195,7 +203,7 @@ impl<'a> Outlet<'a> {
 
     async fn after(&mut self, mut output: Value) -> Result<Value, Ended> {
         let catalogued = &self.admitted.catalogued;
-        for spec in hooked::specs(&catalogued.version.config, HookStage::After) {
+        for spec in self.specs(HookStage::After) {
             let hook = hooked::load(self.gateway, spec).await.map_err(|error| unavailable(spec, &error))?;
             let row = self.admitted.live.row();
             let call = hooked::call(self.gateway, catalogued, spec, &row.account_id, row.id.to_string());
