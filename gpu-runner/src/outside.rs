@@ -4,10 +4,11 @@
 //! judged as they stand, and each redirect is judged again.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::address::is_public;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::{Attempt, Policy};
 use url::{Host, Url};
@@ -57,8 +58,8 @@ impl Outside {
 
 fn judge(url: &Url) -> Result<(), OutsideError> {
     let host_is_public = match url.host() {
-        Some(Host::Ipv4(address)) => is_public_v4(address),
-        Some(Host::Ipv6(address)) => is_public_v6(address),
+        Some(Host::Ipv4(address)) => is_public(address.into()),
+        Some(Host::Ipv6(address)) => is_public(address.into()),
         Some(Host::Domain(_)) => true,
         None => false,
     };
@@ -79,41 +80,6 @@ impl Resolve for PublicOnly {
             Ok(Box::new(public.into_iter()) as Addrs)
         })
     }
-}
-
-const fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => is_public_v4(address),
-        IpAddr::V6(address) => is_public_v6(address),
-    }
-}
-
-/// What <https://www.iana.org/assignments/iana-ipv4-special-registry> does not set aside.
-const fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let shared = a == 100 && b & 0xc0 == 64;
-    let protocol_assignments = a == 192 && b == 0 && c == 0;
-    let relay_6to4 = a == 192 && b == 88 && c == 99;
-    let benchmarking = a == 198 && b & 0xfe == 18;
-    !(a == 0
-        || a >= 224
-        || address.is_loopback()
-        || address.is_private()
-        || address.is_link_local()
-        || address.is_documentation()
-        || shared
-        || protocol_assignments
-        || relay_6to4
-        || benchmarking)
-}
-
-/// Global unicast (`2000::/3`), without what is set aside in it or carries an IPv4 address that was not judged: Teredo and other protocol
-/// assignments (`2001::/23`), 6to4 (`2002::/16`), documentation. Mapped and NAT64 addresses lie outside.
-const fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [first, second, ..] = address.segments();
-    let assignments = first == 0x2001 && second < 0x200;
-    let documentation = (first == 0x2001 && second == 0xdb8) || (first == 0x3fff && second < 0x1000);
-    first & 0xe000 == 0x2000 && !assignments && !documentation && first != 0x2002
 }
 
 #[cfg(test)]

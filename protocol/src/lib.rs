@@ -1,6 +1,7 @@
 //! The tongue every room speaks: ids, digests, names, money, the manifest of a version, predictions and their states, problems,
 //! and the wire between gateway and runner. Pure data: nothing here opens a file, a socket or a database.
 
+pub mod address;
 pub mod api;
 pub mod clock;
 pub mod digest;
