@@ -50,6 +50,9 @@ pub struct Up {
     /// Seconds after its end for which a prediction keeps its input, output, logs and files; for ever when not given
     #[arg(long, env = "FEIRA_RETENTION")]
     retention: Option<u64>,
+    /// Send webhooks to private addresses too: for a network whose callers are all trusted with it
+    #[arg(long, env = "FEIRA_WEBHOOK_PRIVATE")]
+    webhook_private: bool,
     /// Publish no demo models
     #[arg(long, env = "FEIRA_NO_DEMO")]
     no_demo: bool,
@@ -89,6 +92,7 @@ impl Up {
             isolation: self.isolation,
             limits,
             retention: self.retention.map(Duration::from_secs),
+            webhook_private: self.webhook_private,
             idle_seconds: self.idle_seconds,
             instances_max: self.instances_max,
             settings: context.settings.clone(),

@@ -1,4 +1,5 @@
-//! The gateway's tables: predictions and the idempotency keys that name them.
+//! The gateway's tables: predictions, the idempotency keys that name them, and the outbox of webhooks.
 
 pub(crate) mod idempotency;
 pub(crate) mod prediction;
+pub(crate) mod webhook;

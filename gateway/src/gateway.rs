@@ -22,6 +22,7 @@ use crate::prediction::admit::{self, Admit, AdmitOutcome};
 use crate::prediction::finish::{self, Finish, FinishOutcome};
 use crate::prediction::takeover;
 use crate::retention;
+use crate::webhooks::{self, Webhooks};
 
 /// What a gateway is made of.
 #[derive(Debug)]
@@ -62,6 +63,7 @@ struct Inner {
     finishes: Batch<Finish, FinishOutcome>,
     live: LiveSet,
     deployments_changed: Notify,
+    webhooks: Webhooks,
     tasks: TaskTracker,
     stopping: CancellationToken,
     stopped: CancellationToken,
@@ -88,6 +90,7 @@ impl Gateway {
             live: LiveSet::default(),
             limits: Limits::new(&config.limits),
             deployments_changed: Notify::new(),
+            webhooks: Webhooks::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
@@ -104,6 +107,7 @@ impl Gateway {
         gateway.tasks().spawn(takeover::tend(gateway.clone()));
         gateway.tasks().spawn(retention::tend(gateway.clone()));
         gateway.tasks().spawn(orders::tend(gateway.clone()));
+        webhooks::start(&gateway);
         gateway
     }
 
@@ -119,6 +123,7 @@ impl Gateway {
             tracing::warn!(predictions = self.live().len(), "left to the next start");
         }
         self.0.stopped.cancel();
+        self.webhooks().drained().await;
     }
 
     /// Whether predictions are accepted.
@@ -203,6 +208,10 @@ impl Gateway {
 
     pub(crate) async fn deployments_changed(&self) {
         self.0.deployments_changed.notified().await;
+    }
+
+    pub(crate) fn webhooks(&self) -> &Webhooks {
+        &self.0.webhooks
     }
 
     pub(crate) fn tasks(&self) -> &TaskTracker {

@@ -20,6 +20,7 @@ mod retention;
 mod routes;
 mod serve;
 mod transcript;
+mod webhooks;
 
 pub use config::GatewayConfig;
 pub use gateway::{Gateway, GatewayParts};

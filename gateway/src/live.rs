@@ -8,8 +8,8 @@ use protocol::{ModelRef, PredictionId, VersionId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::db::prediction::PredictionRow;
-use crate::transcript::{Piece, Transcript};
+use crate::db::prediction::{PredictionRow, Webhook};
+use crate::transcript::{self, Piece, Transcript};
 
 /// One prediction under way.
 #[derive(Debug)]
@@ -29,6 +29,13 @@ struct Story {
     transcript: Transcript,
     /// Files that the model has uploaded for this prediction: only these may stand in its output.
     files: HashSet<String>,
+}
+
+/// How much of a prediction is there to see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub outputs: usize,
+    pub log_bytes: usize,
 }
 
 impl Live {
@@ -75,6 +82,15 @@ impl Live {
 
     pub fn has_file(&self, id: &str) -> bool {
         self.story().files.contains(id)
+    }
+
+    pub fn webhook(&self) -> Option<Webhook> {
+        self.story().row.webhook.clone()
+    }
+
+    pub fn extent(&self) -> Extent {
+        let row = &self.story().row;
+        Extent { outputs: transcript::outputs_of(&row.output).len(), log_bytes: row.logs.len() }
     }
 
     pub fn state(&self) -> State {

@@ -18,6 +18,16 @@ impl Origin {
         Self { base: base.trim_end_matches('/').to_owned(), request_id }
     }
 
+    /// Where the caller of a prediction reached us, for what is told long after its request: the public address, if one is configured now.
+    pub fn kept(gateway: &Gateway, base: Option<&str>) -> Self {
+        let config = gateway.config();
+        Self::new(config.public_url.as_deref().or(base).unwrap_or(&config.internal_url), String::new())
+    }
+
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// `path` begins with `/`.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)

@@ -20,6 +20,7 @@ use registry::Caller;
 
 use crate::Gateway;
 use crate::live::Live;
+use crate::webhooks;
 
 pub(crate) use admit::{Admission, Admitted};
 pub(crate) use finish::Ended;
@@ -37,6 +38,7 @@ pub(crate) async fn create(gateway: &Gateway, caller: Caller, asked: Asked) -> R
 /// Drives an admitted prediction in a task of its own: a client that leaves strands nothing.
 pub(crate) fn start(gateway: &Gateway, admitted: Admitted) -> Arc<Live> {
     let live = admitted.live.clone();
+    webhooks::follow(gateway, &live);
     let gateway = gateway.clone();
     gateway.clone().tasks().spawn(async move {
         if let Some(ended) = drive(&gateway, &admitted).await {

@@ -17,6 +17,7 @@ mod runner;
 mod streams;
 mod trainings;
 mod versions;
+mod webhooks;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -69,6 +70,10 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
             .routes(routes!(deployments::list_releases))
             .routes(routes!(deployments::create_for_deployment))
             .routes(routes!(streams::stream))
+            .routes(routes!(webhooks::get_secret))
+            .routes(routes!(webhooks::list_deliveries))
+            .routes(routes!(webhooks::get_delivery))
+            .routes(routes!(webhooks::redeliver))
             .routes(routes!(files::list_files, files::create_file))
             .routes(routes!(files::get_file, files::delete_file))
             .routes(routes!(downloads::download))

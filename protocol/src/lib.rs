@@ -11,6 +11,7 @@ pub mod money;
 pub mod name;
 pub mod prediction;
 pub mod problem;
+pub mod webhook;
 pub mod wire;
 
 pub use clock::{Clock, Entropy, Timestamp};

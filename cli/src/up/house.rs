@@ -40,6 +40,7 @@ pub struct Plan {
     pub isolation: IsolationWish,
     pub limits: LimitsConfig,
     pub retention: Option<Duration>,
+    pub webhook_private: bool,
     pub idle_seconds: u64,
     pub instances_max: usize,
     pub settings: Settings,
@@ -96,6 +97,7 @@ impl House {
                 drain: DRAIN,
                 limits: plan.limits,
                 retention: plan.retention,
+                webhook_private: plan.webhook_private,
                 ..GatewayConfig::default()
             },
             db: db.clone(),

@@ -16,9 +16,11 @@ use tokio::time::Instant;
 use crate::Gateway;
 use crate::db::idempotency::{self, KeyUse, NewUse};
 use crate::db::prediction::{self, Lease, PredictionRow};
+use crate::db::webhook::{self, NewDelivery};
 use crate::live::Live;
 use crate::prediction::Refusal;
 use crate::prediction::prepare::Prepared;
+use crate::webhooks;
 
 /// Tokens that a call without `max_tokens` is held for.
 const COMPLETION_TOKENS_MAX: u64 = 8_192;
@@ -75,6 +77,8 @@ pub(crate) struct Admit {
     row: PredictionRow,
     key: Option<KeyUse>,
     lease: Lease,
+    /// What a webhook is told of it.
+    event: Option<NewDelivery>,
 }
 
 #[derive(Debug)]
@@ -87,9 +91,16 @@ pub(crate) enum AdmitOutcome {
 
 pub(super) async fn admit(gateway: &Gateway, prepared: Prepared) -> Result<Admission<Admitted>, Refusal> {
     let row = new_row(gateway, &prepared);
-    let command = Admit { row: row.clone(), key: prepared.asked.idempotency, lease: gateway.lease() };
+    let event = webhooks::started(gateway, &row);
+    let has_event = event.is_some();
+    let command = Admit { row: row.clone(), key: prepared.asked.idempotency, lease: gateway.lease(), event };
     match gateway.admits().send(command).await? {
-        AdmitOutcome::Admitted => Ok(Admission::New(Admitted::new(gateway, row, prepared.catalogued, prepared.answer))),
+        AdmitOutcome::Admitted => {
+            if has_event {
+                gateway.webhooks().wake();
+            }
+            Ok(Admission::New(Admitted::new(gateway, row, prepared.catalogued, prepared.answer)))
+        }
         AdmitOutcome::Replayed(id) => Ok(Admission::Replayed(id)),
         AdmitOutcome::KeyReused => Err(Refusal::KeyReused),
         AdmitOutcome::InsufficientCredit(InsufficientCredit { available, needed }) => {
@@ -122,6 +133,7 @@ fn new_row(gateway: &Gateway, prepared: &Prepared) -> PredictionRow {
         deployment: deployment.map(|deployment| deployment.name.clone()),
         destination: prepared.asked.destination.clone(),
         webhook: prepared.asked.webhook.clone(),
+        origin: prepared.asked.webhook.is_some().then(|| prepared.asked.origin.base().to_owned()),
         input: prepared.input.clone(),
         model_input: replaced.then(|| prepared.model_input.clone()),
         pricing,
@@ -198,6 +210,10 @@ pub(crate) fn apply<'t>(tx: &'t mut Tx, commands: &'t [Admit]) -> BoxFuture<'t, 
                 .collect();
             if !uses.is_empty() {
                 idempotency::insert_all(tx, &uses).await?;
+            }
+            let events: Vec<&NewDelivery> = admitted.iter().filter_map(|command| command.event.as_ref()).collect();
+            if !events.is_empty() {
+                webhook::insert_all(tx, &events).await?;
             }
         }
         Ok(outcomes.into_iter().map(|outcome| outcome.expect("every command was settled by its key or by its hold")).collect())

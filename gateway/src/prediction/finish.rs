@@ -1,4 +1,4 @@
-//! Step 9: one transaction ends the prediction: terminal state, capture or void, the run counted.
+//! Step 9: one transaction ends the prediction: terminal state, capture or void, the webhook's event, the run counted.
 
 use std::time::Duration;
 
@@ -11,10 +11,12 @@ use store::{StoreError, Tx};
 
 use crate::Gateway;
 use crate::db::prediction::{self, PredictionRow};
+use crate::db::webhook::{self, NewDelivery};
 use crate::live::Live;
 use crate::prediction::admit::prompt_tokens_max;
 use crate::prediction::{Admitted, prepare};
 use crate::transcript::{self, Transcript};
+use crate::webhooks;
 
 /// How a prediction ended, before it is charged and written down.
 #[derive(Debug)]
@@ -67,6 +69,8 @@ impl Ended {
 pub(crate) struct Finish {
     row: PredictionRow,
     settle: Settle,
+    /// What a webhook is told of it.
+    event: Option<NewDelivery>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +95,16 @@ pub(super) async fn finish(gateway: &Gateway, admitted: &Admitted, ended: Ended)
         fee: gateway.fee(),
         at: row.completed_at.unwrap_or_else(|| gateway.clock().now()),
     };
-    let command = Finish { row: row.clone(), settle };
+    let event = webhooks::completed(gateway, &row);
+    let has_event = event.is_some();
+    let command = Finish { row: row.clone(), settle, event };
     let mut pause = WRITE_TRY_AGAIN;
     loop {
         match gateway.finishes().send(command.clone()).await {
             Ok(FinishOutcome::Finished) => {
+                if has_event {
+                    gateway.webhooks().wake();
+                }
                 if live.errand == Errand::Predict {
                     gateway.registry().count_run(&admitted.catalogued.model);
                 }
@@ -194,6 +203,11 @@ pub(crate) fn apply<'t>(tx: &'t mut Tx, commands: &'t [Finish]) -> BoxFuture<'t,
         let is_finished = |command: &&Finish| finished.contains(&command.row.id.to_string());
         let settles: Vec<Settle> = commands.iter().filter(is_finished).map(|command| command.settle.clone()).collect();
         billing::settle_all(tx, &settles).await?;
+        let events: Vec<&NewDelivery> = commands.iter().filter(is_finished).filter_map(|command| command.event.as_ref()).collect();
+        if !events.is_empty() {
+            webhook::drop_superseded(tx, &events).await?;
+            webhook::insert_all(tx, &events).await?;
+        }
         let outcome = |command: &Finish| if is_finished(&command) { FinishOutcome::Finished } else { FinishOutcome::Stale };
         Ok(commands.iter().map(outcome).collect())
     })

@@ -14,6 +14,7 @@ use crate::db::idempotency::KeyUse;
 use crate::db::prediction::{Source, Webhook};
 use crate::origin::Origin;
 use crate::prediction::Refusal;
+use crate::webhooks;
 
 /// What a caller asks for, as it came through the door.
 #[derive(Clone, Debug)]
@@ -54,6 +55,9 @@ pub(crate) async fn resolve(gateway: &Gateway, caller: Caller, asked: Asked) -> 
     let found = gateway.registry().resolve(&asked.reference, &caller.account.id).await?;
     let catalogued = found.ok_or(Refusal::UnknownVersion)?;
     let input = checked(&catalogued, asked.errand, asked.input.clone())?;
+    if let Some(webhook) = asked.webhook.as_ref().filter(|_| !gateway.config().webhook_private) {
+        webhooks::refuse_private(webhook).map_err(|field| Refusal::InvalidInput(vec![field]))?;
+    }
     Ok(Resolved { caller, catalogued, input, asked })
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn list_runners(State(gateway): State<Gateway>, caller: Authent
     Ok(Json(Runners { runners: cards.iter().map(|card| (**card).clone()).collect() }))
 }
 
-/// Gauges in the Prometheus text format.
+/// Figures in the Prometheus text format.
 pub(super) async fn metrics(State(gateway): State<Gateway>) -> String {
     let cards = gateway.fabric().directory().cards();
     let versions = || cards.iter().flat_map(|card| card.versions.iter());
@@ -56,5 +56,12 @@ pub(super) async fn metrics(State(gateway): State<Gateway>) -> String {
         let heading = if help.is_empty() { String::new() } else { format!("# HELP {name} {help}\n# TYPE {name} gauge\n") };
         format!("{heading}{series} {value}\n")
     });
-    written.collect()
+    let deliveries =
+        gateway.webhooks().counts().map(|(outcome, count)| format!("feira_webhook_deliveries_total{{outcome=\"{outcome}\"}} {count}\n"));
+    let deliveries = format!(
+        "# HELP feira_webhook_deliveries_total Tries to deliver webhooks, by what became of the delivery\n\
+                              # TYPE feira_webhook_deliveries_total counter\n{}",
+        deliveries.concat()
+    );
+    written.chain([deliveries]).collect()
 }

@@ -22,11 +22,12 @@ use crate::Gateway;
 use crate::auth::Authenticated;
 use crate::body::{JsonObject, Parameters};
 use crate::db::idempotency::KeyUse;
-use crate::db::prediction::{self, Listing, PredictionRow, Source};
+use crate::db::prediction::{self, Listing, PredictionRow, Source, Webhook};
 use crate::origin::Origin;
 use crate::prediction::{Admission, Asked, create};
 use crate::problem::Refused;
 use crate::render;
+use crate::webhooks;
 use wait::Wait;
 
 /// Predictions on one page, as at Replicate.
@@ -193,6 +194,7 @@ pub(super) async fn cancel(gateway: &Gateway, origin: &Origin, row: PredictionRo
 pub(super) struct Envelope {
     version: Option<String>,
     input: Value,
+    webhook: Option<Webhook>,
 }
 
 impl Envelope {
@@ -244,7 +246,8 @@ pub(super) fn read_envelope(mut fields: Map<String, Value>) -> Result<Envelope, 
         Some(_) => return Err(Refused::invalid(InvalidField::new("invalid_type", "version", "version must be a string"))),
     };
     let input = fields.remove("input").ok_or_else(|| Refused::invalid(InvalidField::new("required", "", "input is required")))?;
-    Ok(Envelope { version, input })
+    let webhook = webhooks::read(&mut fields).map_err(Refused::invalid)?;
+    Ok(Envelope { version, input, webhook })
 }
 
 fn unknown_version() -> Refused {
@@ -266,7 +269,7 @@ pub(super) async fn answer(
         errand: order.errand,
         deployment: order.deployment,
         destination: order.destination,
-        webhook: None,
+        webhook: envelope.webhook,
         cancel_after: cancel_after::asked_by(headers)?,
         reference: order.reference,
         input: envelope.input,

@@ -17,6 +17,7 @@ pub(crate) fn row() -> PredictionRow {
         deployment: None,
         destination: None,
         webhook: None,
+        origin: None,
         input: json!({"name": "Ada \"quoted\" \u{1F600}"}),
         model_input: None,
         pricing: Pricing::Second,
@@ -66,7 +67,8 @@ pub(crate) fn finished(mut row: PredictionRow) -> PredictionRow {
 #[tokio::test]
 async fn a_row_reads_back_as_it_was_admitted_and_finished() {
     on_both_engines(|db| async move {
-        let admitted = row();
+        let webhook = Webhook { url: "https://ada.example/h".to_owned(), events: vec![WebhookEvent::Start, WebhookEvent::Completed] };
+        let admitted = PredictionRow { webhook: Some(webhook), origin: Some("https://feira.example".to_owned()), ..row() };
         let ended = finished(admitted.clone());
         db.write(move |tx| {
             let (admitted, ended) = (admitted.clone(), ended.clone());
