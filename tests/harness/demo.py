@@ -27,7 +27,7 @@ class DemoServer(Server):
     """Ready when every demo model has run its example."""
 
     def __init__(self, folder: Path):
-        super().__init__(folder, demo=True)
+        super().__init__(folder, "--webhook-private", demo=True)
 
     def start(self) -> "DemoServer":
         kept = kept_weights()

@@ -43,6 +43,7 @@ def clients(steps: Steps) -> Tally:
     with demo_server() as environment:
         tally = pytest(steps, "clients", environment=environment)
         tally += node(steps, "client", environment)
+        tally += node(steps, "webhooks", environment)
     return tally
 
 

@@ -11,7 +11,7 @@ use store::{Engine, StoreError, Tx};
 
 use crate::db::prediction::WebhookEvent;
 
-pub(crate) use log::{Deliveries, find, list, prune, redeliver};
+pub(crate) use log::{Deliveries, find, forget, list, prune, redeliver};
 
 /// An event to deliver. Its id and its bytes are fixed from here on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -4,6 +4,8 @@ use protocol::Timestamp;
 use sqlx::Row;
 use store::{Engine, StoreError, Tx};
 
+use crate::db::webhook;
+
 /// Removes the data of at most `most` predictions that ended before a moment, and returns of how many. Examples of models are kept.
 pub(crate) async fn remove_data(tx: &mut Tx, ended_before: Timestamp, now: Timestamp, most: i64) -> Result<i64, StoreError> {
     let removed = sqlx::query(
@@ -22,6 +24,7 @@ pub(crate) async fn remove_data(tx: &mut Tx, ended_before: Timestamp, now: Times
     let ids = removed.iter().map(|row| row.try_get("id")).collect::<Result<Vec<String>, _>>()?;
     if !ids.is_empty() {
         delete_files(tx, &ids, now).await?;
+        webhook::forget(tx, &ids).await?;
     }
     Ok(i64::try_from(ids.len()).unwrap_or(i64::MAX))
 }

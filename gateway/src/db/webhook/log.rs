@@ -90,6 +90,26 @@ pub(crate) async fn prune(tx: &mut Tx, before: Timestamp) -> Result<bool, StoreE
     Ok(removed.rows_affected() > 0)
 }
 
+/// Removes all that was told of these predictions.
+pub(crate) async fn forget(tx: &mut Tx, predictions: &[String]) -> Result<(), StoreError> {
+    let (attempts, deliveries) = match Engine::of(tx) {
+        Engine::Sqlite => (
+            "delete from webhook_attempt where delivery_id in
+                (select o.id from webhook_outbox o where o.prediction_id in (select j.value from json_each($1) j))",
+            "delete from webhook_outbox where prediction_id in (select j.value from json_each($1) j)",
+        ),
+        Engine::Postgres => (
+            "delete from webhook_attempt where delivery_id in
+                (select o.id from webhook_outbox o where o.prediction_id in (select json_array_elements_text($1::json)))",
+            "delete from webhook_outbox where prediction_id in (select json_array_elements_text($1::json))",
+        ),
+    };
+    let predictions = super::to_json(&predictions);
+    sqlx::query(attempts).bind(predictions.as_str()).execute(&mut *tx).await?;
+    sqlx::query(deliveries).bind(predictions.as_str()).execute(tx).await?;
+    Ok(())
+}
+
 async fn with_attempts(tx: &mut Tx, mut deliveries: Vec<WebhookDelivery>) -> Result<Vec<WebhookDelivery>, StoreError> {
     let sql = match Engine::of(tx) {
         Engine::Sqlite => {

@@ -264,6 +264,8 @@ async fn old_deliveries_go_with_their_attempts_and_newer_ones_stay() {
                 assert!(!prune(tx, moment(20)).await?);
                 assert!(find(tx, &old.id, "acc_ada").await?.is_none());
                 assert!(find(tx, &new.id, "acc_ada").await?.is_some());
+                forget(tx, &[new.prediction_id.to_string()]).await?;
+                assert!(find(tx, &new.id, "acc_ada").await?.is_none(), "its prediction's data was removed");
                 let left = sqlx::query("select delivery_id from webhook_attempt").fetch_all(tx).await?;
                 assert!(left.is_empty());
                 Ok::<_, StoreError>(())
