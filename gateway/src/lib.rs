@@ -6,6 +6,7 @@ mod auth;
 mod body;
 mod config;
 mod db;
+mod file_name;
 mod gateway;
 mod keys;
 mod limits;

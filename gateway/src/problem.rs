@@ -224,6 +224,28 @@ pub(crate) async fn wrong_method() -> Refused {
     Problem::new(405, "Method not allowed", "This route has other methods; the Allow header names them").into()
 }
 
+/// Tells a refusal that an extractor or the router made, in plain text, as every other.
+pub(crate) async fn told_as_problem(response: Response) -> Response {
+    let status = response.status();
+    let is_plain = response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !(status.is_client_error() || status.is_server_error()) || !is_plain {
+        return response;
+    }
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let title = status.canonical_reason().unwrap_or("Refused");
+    let detail = match status {
+        StatusCode::BAD_REQUEST => "The request cannot be read: look at the encoding of its path and its body, and at its Content-Type",
+        StatusCode::PAYLOAD_TOO_LARGE => "The body is too large",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "The body has another Content-Type than this route takes",
+        _ => "The request was refused; /openapi.json tells what this route takes",
+    };
+    let told = Refused(Problem::new(status.as_u16(), title, detail)).into_response();
+    let (told, body) = told.into_parts();
+    parts.headers.extend(told.headers);
+    Response::from_parts(parts, body)
+}
+
 /// Answers a panic: a bug of ours, told like any other failure of ours.
 pub(crate) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     tracing::error!("a route panicked");

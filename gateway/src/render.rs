@@ -3,7 +3,7 @@
 use protocol::api::{File, FileUrls};
 use protocol::prediction::{Errand, Prediction, Urls};
 use registry::FileRow;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::Gateway;
 use crate::db::prediction::PredictionRow;
@@ -92,17 +92,9 @@ pub(crate) fn file(origin: &Origin, row: FileRow) -> File {
         content_type: row.content_type,
         size: i64::try_from(row.size).unwrap_or(i64::MAX),
         etag: sha256.clone(),
-        checksums: [("sha256".to_owned(), sha256)].into(),
+        checksums: row.md5.map(|md5| ("md5".to_owned(), md5)).into_iter().chain([("sha256".to_owned(), sha256)]).collect(),
         metadata: row.metadata,
         created_at: row.created_at,
         expires_at: row.expires_at,
-    }
-}
-
-/// The part of a JSON object that is asked for, where it is an object.
-pub(crate) fn object(value: Option<Value>) -> Map<String, Value> {
-    match value {
-        Some(Value::Object(fields)) => fields,
-        _ => Map::new(),
     }
 }

@@ -3,7 +3,8 @@
 mod account;
 mod accounts;
 mod blobs;
-mod catalogue;
+pub(crate) mod catalogue;
+mod collections;
 mod cors;
 mod deployments;
 mod downloads;
@@ -25,12 +26,12 @@ use axum::routing::get;
 use http::{Request, Uri};
 use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use crate::Gateway;
 use crate::limits;
-use crate::problem::{panicked, unknown_route, wrong_method};
+use crate::problem::{panicked, told_as_problem, unknown_route, wrong_method};
 
 /// First segments of API paths that are also served without `/v1`, for clients whose base address lacks it. No page has these names.
 const ROOT_NAMES: [&str; 11] =
@@ -51,7 +52,9 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
             .routes(routes!(prices::list_hardware))
             .routes(routes!(prices::list_prices))
             .routes(routes!(catalogue::search))
-            .routes(routes!(models::list_models, models::create_model))
+            .routes(with_query(routes!(models::list_models, models::create_model)))
+            .routes(routes!(collections::list_collections, collections::create_collection))
+            .routes(routes!(collections::get_collection, collections::patch_collection, collections::delete_collection))
             .routes(routes!(models::get_model, models::patch_model, models::delete_model))
             .routes(routes!(models::get_readme))
             .routes(routes!(models::list_examples))
@@ -85,16 +88,24 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
     )
 }
 
+/// Lets a route also answer QUERY, for which axum has no name.
+fn with_query((schemas, paths, methods): UtoipaMethodRouter<Gateway>) -> UtoipaMethodRouter<Gateway> {
+    (schemas, paths, methods.fallback(catalogue::other_method))
+}
+
 /// All that the gateway answers. What is not the API's goes to `pages`, if there are any.
 pub fn router(gateway: Gateway, pages: Option<Router>) -> Router {
     let (v1, openapi) = v1().split_for_parts();
-    let openapi = openapi.to_json().expect("the contract is plain data");
+    let openapi = crate::openapi::complete(&openapi).to_string();
     let api = v1
+        .layer(axum::middleware::map_response(told_as_problem))
         .merge(runner::routes())
         .route("/livez", get(operations::livez))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))
         .route("/openapi.json", get(async move || ([(http::header::CONTENT_TYPE, "application/json")], openapi)))
+        .route("/v1", axum::routing::any(unknown_route))
+        .route("/v1/", axum::routing::any(unknown_route))
         .route("/v1/{*rest}", axum::routing::any(unknown_route))
         .method_not_allowed_fallback(wrong_method)
         // Bodies have their own limits: JSON in `body.rs`, files and blobs where they are stored.

@@ -77,6 +77,21 @@ pub struct Measured {
     pub cost_p50: Credits,
 }
 
+/// Models that an operator put together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Collection {
+    #[schema(example = "Language models")]
+    pub name: String,
+    #[schema(example = "language-models")]
+    pub slug: String,
+    pub description: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_description: Option<String>,
+    /// Those that the caller may see; absent in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<Vec<Model>>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Version {
     /// 64 hexadecimal digits.

@@ -1,6 +1,7 @@
 //! All SQL of the registry, one file a table: static text that both engines read.
 
 pub(crate) mod account;
+pub(crate) mod collection;
 pub(crate) mod deployment;
 pub(crate) mod file;
 pub(crate) mod model;

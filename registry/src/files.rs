@@ -3,7 +3,8 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, TryStreamExt};
+use md5::{Digest as _, Md5};
 use protocol::{Digest, PredictionId, Timestamp, id};
 use serde_json::{Map, Value};
 
@@ -40,35 +41,47 @@ pub struct FileRow {
     pub size: u64,
     /// The blob that holds its bytes.
     pub digest: Digest,
+    /// Hexadecimal; files of before it was kept have none.
+    pub md5: Option<String>,
     pub metadata: Map<String, Value>,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
 }
 
+/// Bytes that were stored for a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+    /// Hexadecimal.
+    pub md5: String,
+}
+
 impl Registry {
-    /// Stores the bytes, then the row: what breaks off leaves no file.
-    pub async fn create_file<S, E>(&self, new: NewFile, stream: S) -> Result<FileRow, RegistryError>
+    /// Stores the bytes of a file that is not named yet: a form may tell its name after its content.
+    pub async fn receive_file<S, E>(&self, bytes_max: u64, stream: S) -> Result<Received, RegistryError>
     where
         S: Stream<Item = Result<Bytes, E>> + Send,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        let name = check_file_name(new.name)?;
-        let is_header = new.content_type.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        if !is_header || new.content_type.len() > CONTENT_TYPE_BYTES_MAX {
-            return Err(RegistryError::BadField { field: "type", why: "must be a media type of at most 255 bytes" });
-        }
-        if Value::Object(new.metadata.clone()).to_string().len() > METADATA_BYTES_MAX {
-            return Err(RegistryError::BadField { field: "metadata", why: "must have at most 16 KiB" });
-        }
-        let stored = self.blobs.put_stream(None, new.bytes_max, stream).await?;
+        let mut md5 = Md5::new();
+        let stored = self.blobs.put_stream(None, bytes_max, stream.inspect_ok(|chunk| md5.update(chunk))).await?;
+        let md5 = hex::encode(md5.finalize());
+        Ok(Received { digest: stored.digest, size: stored.size, md5 })
+    }
+
+    /// Gives received bytes their name and their owner.
+    pub async fn name_file(&self, new: NewFile, received: Received) -> Result<FileRow, RegistryError> {
         let row = FileRow {
+            name: check_new(&new)?,
             id: id::prefixed("fil", &self.clock, &self.entropy),
             account_id: new.account_id,
             prediction: new.prediction,
-            name,
             content_type: new.content_type,
-            size: stored.size,
-            digest: stored.digest,
+            size: received.size,
+            digest: received.digest,
+            md5: Some(received.md5),
             metadata: new.metadata,
             created_at: self.clock.now(),
             expires_at: new.expires_at,
@@ -76,6 +89,17 @@ impl Registry {
         let created = row.clone();
         self.db.write(move |tx| Box::pin(async move { file::insert(tx, &row).await })).await?;
         Ok(created)
+    }
+
+    /// Stores the bytes, then the row: what breaks off leaves no file.
+    pub async fn create_file<S, E>(&self, new: NewFile, stream: S) -> Result<FileRow, RegistryError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        check_new(&new)?;
+        let received = self.receive_file(new.bytes_max, stream).await?;
+        self.name_file(new, received).await
     }
 
     /// Finds a file that is neither deleted nor expired. Whether the caller may have it is for the door to say.
@@ -107,6 +131,18 @@ impl Registry {
     }
 }
 
+/// Checks what a file is told to be, and returns its name.
+fn check_new(new: &NewFile) -> Result<String, RegistryError> {
+    let is_header = new.content_type.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if !is_header || new.content_type.len() > CONTENT_TYPE_BYTES_MAX {
+        return Err(RegistryError::BadField { field: "type", why: "must be a media type of at most 255 bytes" });
+    }
+    if Value::Object(new.metadata.clone()).to_string().len() > METADATA_BYTES_MAX {
+        return Err(RegistryError::BadField { field: "metadata", why: "must have at most 16 KiB" });
+    }
+    check_file_name(new.name.clone())
+}
+
 /// A name goes into a header and onto somebody's disk: one part of a path, and nothing that ends a line.
 fn check_file_name(name: String) -> Result<String, RegistryError> {
     let is_plain = !name.is_empty()
@@ -123,7 +159,6 @@ fn check_file_name(name: String) -> Result<String, RegistryError> {
 mod tests {
     use std::convert::Infallible;
 
-    use futures::TryStreamExt;
     use futures::stream;
     use serde_json::json;
 
@@ -163,6 +198,7 @@ mod tests {
             let found = house.registry.find_file(&created.id).await.unwrap().unwrap();
             assert_eq!(found, created);
             assert_eq!((found.size, read(&house, &found).await), (5, b"hello".to_vec()));
+            assert_eq!(found.md5.as_deref(), Some("5d41402abc4b2a76b9719d911017c592"));
             assert_eq!(house.registry.list_files(&ada.id, None).await.unwrap().rows, [created]);
         })
         .await;

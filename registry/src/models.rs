@@ -245,7 +245,7 @@ impl Registry {
     }
 }
 
-fn check_text(field: &'static str, text: &str, bytes_max: usize) -> Result<(), RegistryError> {
+pub(crate) fn check_text(field: &'static str, text: &str, bytes_max: usize) -> Result<(), RegistryError> {
     if text.len() > bytes_max {
         return Err(RegistryError::BadField { field, why: "is too long" });
     }

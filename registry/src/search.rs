@@ -37,7 +37,7 @@ impl Registry {
     }
 }
 
-fn words_of(query: &str) -> Vec<String> {
+pub(crate) fn words_of(query: &str) -> Vec<String> {
     let mut end = query.len().min(QUERY_BYTES_MAX);
     while !query.is_char_boundary(end) {
         end -= 1;

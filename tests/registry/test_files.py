@@ -31,7 +31,7 @@ def test_an_output_address_works_only_as_it_was_signed(server: Server, api: Api,
     output = api.run(published("files"), {"file": file["urls"]["get"]})["output"]
     assert httpx.get(output).content == b"cba"
     assert httpx.get(output.replace("signature=", "signature=A")).status_code == 404
-    assert httpx.get(output.partition("?")[0]).status_code == 400
+    assert httpx.get(output.partition("?")[0]).status_code == 404
 
 
 def test_a_file_too_large_is_refused_in_replicates_words(api: Api):
@@ -49,3 +49,34 @@ def test_a_file_too_large_is_refused_in_replicates_words(api: Api):
 
     answer = api.post("/v1/files", content=body(), headers={"content-type": f"multipart/form-data; boundary={boundary}"})
     assert problem(answer, 413)["detail"] == "Files must be less than 100MB in size"
+
+
+def test_each_clients_form_is_understood(api: Api):
+    metadata = '{"a": "1", "b": [2]}'
+    forms = [
+        {"files": {"content": ("höhe.txt", b"x"), "metadata": (None, metadata, "application/json")}},
+        {"files": {"metadata": ("blob", metadata, "application/json"), "content": ("blob_1700000000000", b"x", "text/plain")}},
+        {"files": {"content": ("upload", b"x")}, "data": {"metadata": metadata, "filename": "höhe.txt", "type": "text/x-note"}},
+    ]
+    files = [api.post("/v1/files", **form).json() for form in forms]
+    assert [file["metadata"] for file in files] == [{"a": "1", "b": [2]}] * 3
+    assert [file["name"] for file in files] == ["höhe.txt", "blob_1700000000000", "höhe.txt"]
+    assert [file["content_type"] for file in files] == ["text/plain", "text/plain", "text/x-note"]
+    bracketed = api.post("/v1/files", files={"content": ("a", b"x")}, data={"metadata[a]": "1"}).json()
+    assert bracketed["metadata"] == {"a": "1"}
+    assert bracketed["checksums"]["md5"] == hashlib.md5(b"x").hexdigest()
+    problem(api.post("/v1/files", files={"content": ("x" * 256, b"x")}), 422)
+    problem(api.post("/v1/files", data={"filename": "a"}, files={"other": ("a", b"x")}), 400)
+
+
+def test_a_download_gives_parts_its_name_and_nothing_that_is_known(api: Api, published):
+    file = api.upload("in.txt", b"0123456789", "text/plain")
+    output = api.run(published("files"), {"file": file["urls"]["get"]})["output"]
+    whole = httpx.get(output)
+    assert whole.headers["content-disposition"].startswith('inline; filename="') and whole.headers["accept-ranges"] == "bytes"
+    part = httpx.get(output, headers={"range": "bytes=2-4"})
+    assert (part.status_code, part.content, part.headers["content-range"]) == (206, whole.content[2:5], "bytes 2-4/10")
+    problem(httpx.get(output, headers={"range": "bytes=10-"}), 416)
+    assert httpx.get(output, headers={"if-none-match": whole.headers["etag"]}).status_code == 304
+    head = httpx.head(output)
+    assert (head.status_code, head.headers["content-length"], head.content) == (200, "10", b"")

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use protocol::ModelRef;
-use protocol::api::Version;
+use protocol::api::{Collection, Version};
 use protocol::prediction::{Prediction, Status};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Client, Endpoint, parse_address};
+use crate::client::{Client, ClientError, Endpoint, parse_address};
 use crate::command::models::{NewModel, model_path};
 use crate::hello_world;
 use crate::project::{Project, Tools};
@@ -108,6 +108,29 @@ impl Shop {
         let example = self.run(client, &model, version, &input).await?;
         let patched = client.request(reqwest::Method::PATCH, &path).json(&json!({"default_example": example.id}));
         client.send(patched).await?;
+        self.shelve(client, stall).await
+    }
+
+    /// Puts a model into its collection, which is made for the first that comes.
+    async fn shelve(&self, client: &Client, stall: &Stall) -> anyhow::Result<()> {
+        let Some(shelf) = stall.shelf() else { return Ok(()) };
+        let path = format!("/v1/collections/{}", shelf.slug);
+        let model = stall.model();
+        match client.get::<Collection>(&path).await {
+            Ok(there) => {
+                let names = there.models.unwrap_or_default().into_iter().map(|shown| format!("{}/{}", shown.owner, shown.name));
+                let mut names: Vec<String> = names.collect();
+                if !names.contains(&model.to_string()) {
+                    names.push(model.to_string());
+                    client.send(client.request(reqwest::Method::PATCH, &path).json(&json!({"models": names}))).await?;
+                }
+            }
+            Err(ClientError::Refused(problem)) if problem.status == 404 => {
+                let new = json!({"slug": shelf.slug, "name": shelf.name, "description": shelf.description, "models": [model.to_string()]});
+                client.post::<Collection>("/v1/collections", &new).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 

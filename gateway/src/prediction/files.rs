@@ -5,6 +5,7 @@ use protocol::problem::InvalidField;
 use serde_json::Value;
 
 use crate::Gateway;
+use crate::file_name::file_name;
 use crate::live::Live;
 use crate::prediction::Refusal;
 use crate::prediction::prepare::Prepared;
@@ -40,7 +41,7 @@ pub(super) async fn own_files_to_grants(gateway: &Gateway, prepared: &mut Prepar
                 )
             };
             let own = own.ok_or_else(|| Refusal::InvalidInput(vec![missing()]))?;
-            *address = Value::from(format!("{INPUTS}{}/{}", own.id, own.name));
+            *address = Value::from(format!("{INPUTS}{}/{}", own.id, file_name(&own.name)));
         }
     }
     Ok(())

@@ -110,7 +110,7 @@ pub(super) struct NewToken {
 
 /// Make a token.
 #[utoipa::path(post, path = "/account/tokens", tag = "account", request_body = NewToken,
-    responses((status = 201, body = TokenAnswer), (status = 401, body = Problem), (status = 403, body = Problem), (status = 422, body = Problem)))]
+    responses((status = 201, body = TokenAnswer), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn create_token(
     State(gateway): State<Gateway>,
     caller: Authenticated,

@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use billing::{Grant, GrantSource, LedgerError};
 use http::StatusCode;
 use protocol::api::{Account, Balance};
+use protocol::problem::InvalidField;
 use protocol::{Credits, Problem};
 use registry::{AccountKind, Role, Scope};
 use serde::Deserialize;
@@ -43,6 +44,8 @@ pub(super) async fn create_account(
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
+const KEY_BYTES_MAX: usize = 200;
+
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewCredit {
@@ -64,6 +67,10 @@ pub(super) async fn grant_credit(
 ) -> Result<(StatusCode, Json<Balance>), Refused> {
     caller.require(Scope::Operator)?;
     let wanted: NewCredit = body.read()?;
+    if wanted.key.as_deref().is_some_and(|key| key.is_empty() || key.len() > KEY_BYTES_MAX || key.chars().any(char::is_control)) {
+        let why = format!("key must have 1 to {KEY_BYTES_MAX} bytes and no control character");
+        return Err(Refused::invalid(InvalidField::new("invalid", "key", why)));
+    }
     let account = gateway.registry().find_account(&name).await?.ok_or_else(|| Refused::not_found("account"))?;
     let key = wanted.key.unwrap_or_else(|| protocol::id::prefixed("grant", gateway.clock(), gateway.entropy()));
     let grant = Grant {

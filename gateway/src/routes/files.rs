@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::multipart::Field;
 use axum::extract::{Multipart, Path, State};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use http::StatusCode;
-use protocol::Problem;
 use protocol::api::{File, Page};
+use protocol::{Problem, Timestamp};
 use registry::{NewFile, Scope};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -22,13 +23,16 @@ use crate::render;
 
 /// An upload is kept this long, as at Replicate.
 const KEPT_FOR: Duration = Duration::from_hours(24);
-const NAME_BYTES_MAX: usize = 255;
+/// Bytes of a field beside the file.
+const FIELD_BYTES_MAX: usize = 16 * 1024;
+const DRAINED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Upload a file.
 ///
-/// Multipart: `content` is the file; `filename`, `type` and `metadata` (a JSON object) may stand before it.
+/// Multipart: `content` is the file; `filename`, `type` and `metadata` (a JSON object) may stand before or after it.
 #[utoipa::path(post, path = "/files", tag = "files", request_body(content = String, content_type = "multipart/form-data"),
-    responses((status = 201, body = File), (status = 400, body = Problem), (status = 401, body = Problem), (status = 413, body = Problem)))]
+    responses((status = 201, body = File), (status = 400, body = Problem), (status = 401, body = Problem), (status = 413, body = Problem),
+              (status = 422, body = Problem)))]
 pub(super) async fn create_file(
     State(gateway): State<Gateway>,
     caller: Authenticated,
@@ -36,54 +40,95 @@ pub(super) async fn create_file(
     mut form: Multipart,
 ) -> Result<(StatusCode, Json<File>), Refused> {
     let caller = caller.require(Scope::PredictionsWrite)?;
-    let (mut name, mut content_type, mut metadata) = (None, None, Map::new());
-    let mut stored = None;
-    while let Some(field) = form.next_field().await.map_err(unreadable)? {
-        match field.name().unwrap_or_default() {
+    let mut told = Told::default();
+    let mut received = None;
+    while let Some(mut field) = form.next_field().await.map_err(unreadable)? {
+        let part = field.name().unwrap_or_default().to_owned();
+        match part.as_str() {
+            "content" if received.is_some() => {
+                return Err(Refused::bad_request("The form has two parts `content`; send one file at a time"));
+            }
             "content" => {
-                let given = name.take().or_else(|| field.file_name().map(ToOwned::to_owned)).unwrap_or_else(|| "file".to_owned());
-                let kind = content_type.take().or_else(|| field.content_type().map(ToOwned::to_owned));
-                let kind = kind.unwrap_or_else(|| mime_guess::from_path(&given).first_or_octet_stream().to_string());
-                let new = NewFile {
-                    account_id: caller.account.id.clone(),
-                    prediction: None,
-                    name: file_name(&given),
-                    content_type: kind,
-                    metadata: metadata.clone(),
-                    bytes_max: gateway.config().file_bytes_max,
-                    expires_at: Some(gateway.clock().now().plus_millis(i64::try_from(KEPT_FOR.as_millis()).unwrap_or(i64::MAX))),
-                };
-                stored = Some(gateway.registry().create_file(new, field.map_err(std::io::Error::other)).await?);
+                told.part_name = field.file_name().map(ToOwned::to_owned);
+                told.part_type = field.content_type().map(ToOwned::to_owned);
+                let bytes = (&mut field).map_err(std::io::Error::other);
+                match gateway.registry().receive_file(gateway.config().file_bytes_max, bytes).await {
+                    Ok(stored) => received = Some(stored),
+                    Err(refused) => {
+                        drain(field).await;
+                        return Err(refused.into());
+                    }
+                }
             }
-            "filename" => name = Some(field.text().await.map_err(unreadable)?),
-            "type" => content_type = Some(field.text().await.map_err(unreadable)?),
-            "metadata" => {
-                let text = field.text().await.map_err(unreadable)?;
-                metadata = render::object(serde_json::from_str(&text).ok());
-            }
-            other => {
-                if let Some(key) = other.strip_prefix("metadata[").and_then(|key| key.strip_suffix(']')) {
+            "filename" => told.name = Some(short_text(&part, field).await?),
+            "type" => told.content_type = Some(short_text(&part, field).await?),
+            "metadata" => match serde_json::from_str(&short_text(&part, field).await?) {
+                Ok(Value::Object(fields)) => told.metadata.extend(fields),
+                _ => return Err(Refused::bad_request("`metadata` must be a JSON object")),
+            },
+            bracketed => {
+                if let Some(key) = bracketed.strip_prefix("metadata[").and_then(|key| key.strip_suffix(']')) {
                     let key = key.to_owned();
-                    metadata.insert(key, Value::from(field.text().await.map_err(unreadable)?));
+                    told.metadata.insert(key, Value::from(short_text(&part, field).await?));
                 }
             }
         }
     }
-    let row = stored.ok_or_else(|| Refused::bad_request("The form has no part `content`; send the file in it"))?;
+    let received = received.ok_or_else(|| Refused::bad_request("The form has no part `content`; send the file in it"))?;
+    let expires_at = gateway.clock().now().plus_millis(i64::try_from(KEPT_FOR.as_millis()).unwrap_or(i64::MAX));
+    let new = told.into_file(caller.account.id.clone(), gateway.config().file_bytes_max, expires_at);
+    let row = gateway.registry().name_file(new, received).await?;
     Ok((StatusCode::CREATED, Json(render::file(&origin, row))))
+}
+
+/// What a form says of its file: in fields of its own, which go before what the part says of itself.
+#[derive(Debug, Default)]
+struct Told {
+    name: Option<String>,
+    part_name: Option<String>,
+    content_type: Option<String>,
+    part_type: Option<String>,
+    metadata: Map<String, Value>,
+}
+
+impl Told {
+    fn into_file(self, account_id: String, bytes_max: u64, expires_at: Timestamp) -> NewFile {
+        let name = self.name.or(self.part_name).filter(|name| !name.is_empty()).unwrap_or_else(|| "file".to_owned());
+        let content_type = self.content_type.or(self.part_type);
+        NewFile {
+            account_id,
+            prediction: None,
+            content_type: content_type.unwrap_or_else(|| mime_guess::from_path(&name).first_or_octet_stream().to_string()),
+            // Some senders put the whole path there.
+            name: name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned(),
+            metadata: self.metadata,
+            bytes_max,
+            expires_at: Some(expires_at),
+        }
+    }
+}
+
+/// A field that is held in memory.
+async fn short_text(name: &str, mut field: Field<'_>) -> Result<String, Refused> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = field.chunk().await.map_err(unreadable)? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > FIELD_BYTES_MAX {
+            return Err(Problem::new(422, "Invalid", format!("`{name}` must have at most {FIELD_BYTES_MAX} bytes")).into());
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| Refused::bad_request(format!("`{name}` must be UTF-8")))
+}
+
+/// Takes the rest of what is refused, for a while: a sender that is cut off in the middle never reads why.
+async fn drain(mut field: Field<'_>) {
+    let rest = async { while let Ok(Some(_)) = field.chunk().await {} };
+    let _ = tokio::time::timeout(DRAINED_WITHIN, rest).await;
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 fn unreadable(error: axum::extract::multipart::MultipartError) -> Refused {
     Refused::bad_request(format!("The multipart form cannot be read: {error}"))
-}
-
-/// The last part of a path, with only characters that mean nothing in a path or an address.
-pub(super) fn file_name(given: &str) -> String {
-    let last = given.rsplit(['/', '\\']).next().unwrap_or_default();
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' };
-    let name: String = last.trim_start_matches('.').chars().map(plain).take(NAME_BYTES_MAX).collect();
-    if name.is_empty() { "file".to_owned() } else { name }
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -139,18 +184,4 @@ pub(super) async fn delete_file(
 /// Bytes of a request's body, with the sender's failure as an error.
 pub(super) fn body_stream(body: axum::body::Body) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> {
     body.into_data_stream().map_err(std::io::Error::other)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_name_cannot_leave_its_place() {
-        assert_eq!(file_name("../../etc/passwd"), "passwd");
-        assert_eq!(file_name("C:\\dir\\a b.png"), "a_b.png");
-        assert_eq!(file_name("..."), "file");
-        assert_eq!(file_name("\u{e9}t\u{e9}.png"), "_t_.png");
-        assert_eq!(file_name(&"x".repeat(500)).len(), NAME_BYTES_MAX);
-    }
 }

@@ -147,7 +147,8 @@ pub(super) struct ModelBody {
 }
 
 /// Create a model.
-#[utoipa::path(post, path = "/models", tag = "models", request_body = ModelBody,
+#[utoipa::path(post, path = "/models", tag = "models",
+    request_body(content = ModelBody, example = json!({"owner": "ada", "name": "echo", "visibility": "public", "hardware": "cpu"})),
     responses((status = 201, body = Model), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn create_model(
     State(gateway): State<Gateway>,

@@ -14,9 +14,10 @@ use serde_json::Map;
 
 use crate::Gateway;
 use crate::auth::Granted;
+use crate::file_name::file_name;
 use crate::prediction::files::FILE_SCHEME;
 use crate::problem::Refused;
-use crate::routes::files::{body_stream, file_name};
+use crate::routes::files::body_stream;
 
 pub(super) fn routes() -> Router<Gateway> {
     Router::new()

@@ -13,15 +13,15 @@ use crate::files::FileRow;
 macro_rules! select_file {
     ($condition:literal) => {
         concat!(
-            "select id, account_id, prediction_id, name, content_type, size, digest, metadata, created_at, expires_at from file where ",
+            "select id, account_id, prediction_id, name, content_type, size, digest, md5, metadata, created_at, expires_at from file where ",
             $condition
         )
     };
 }
 
 pub(crate) async fn insert(tx: &mut Tx, file: &FileRow) -> Result<(), RegistryError> {
-    let statement = "insert into file (id, account_id, prediction_id, name, content_type, size, digest, metadata, created_at, expires_at) \
-                     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    let statement = "insert into file (id, account_id, prediction_id, name, content_type, size, digest, metadata, created_at, expires_at, md5) \
+                     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     sqlx::query(statement)
         .bind(&file.id)
         .bind(&file.account_id)
@@ -33,6 +33,7 @@ pub(crate) async fn insert(tx: &mut Tx, file: &FileRow) -> Result<(), RegistryEr
         .bind(Value::Object(file.metadata.clone()).to_string())
         .bind(file.created_at.micros())
         .bind(file.expires_at.map(Timestamp::micros))
+        .bind(&file.md5)
         .execute(tx)
         .await?;
     Ok(())
@@ -85,6 +86,7 @@ fn read(row: &AnyRow) -> Result<FileRow, RegistryError> {
         content_type: row.try_get("content_type")?,
         size: u64::try_from(row.try_get::<i64, _>("size")?).map_err(|_| corrupt())?,
         digest,
+        md5: row.try_get("md5")?,
         metadata: serde_json::from_str(&row.try_get::<String, _>("metadata")?).map_err(|_| corrupt())?,
         created_at: Timestamp::from_micros(row.try_get("created_at")?),
         expires_at: row.try_get::<Option<i64>, _>("expires_at")?.map(Timestamp::from_micros),

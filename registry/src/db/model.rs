@@ -173,8 +173,7 @@ pub(crate) async fn search(tx: &mut Tx, word: &str, viewer_id: &str) -> Result<V
         "or lower(coalesce(m.task, '')) like $1 escape '!' or lower(m.readme) like $1 escape '!') ",
         "order by m.run_count desc, m.id limit $3"
     );
-    let pattern = format!("%{}%", word.replace('!', "!!").replace('%', "!%").replace('_', "!_"));
-    let rows = sqlx::query(statement).bind(pattern).bind(viewer_id).bind(SEARCHED_MAX).fetch_all(tx).await?;
+    let rows = sqlx::query(statement).bind(containing(word)).bind(viewer_id).bind(SEARCHED_MAX).fetch_all(tx).await?;
     rows.iter().map(|row| Ok((read(row)?, row.try_get("readme")?))).collect()
 }
 
@@ -207,6 +206,11 @@ fn read(row: &AnyRow) -> Result<ModelRow, RegistryError> {
         created_at: Timestamp::from_micros(row.try_get("created_at")?),
         id,
     })
+}
+
+/// The pattern of a text that contains a word; `!` escapes.
+pub(crate) fn containing(word: &str) -> String {
+    format!("%{}%", word.replace('!', "!!").replace('%', "!%").replace('_', "!_"))
 }
 
 fn price_text(pricing: &Pricing) -> String {

@@ -10,7 +10,8 @@ use crate::markdown;
 /// What a route is listed under when it names no subject.
 const UNTAGGED: &str = "Other";
 
-const METHODS: [&str; 8] = ["get", "post", "put", "patch", "delete", "head", "options", "query"];
+/// `x-query` is the method QUERY, for which `OpenAPI` 3.1 has no name.
+const METHODS: [&str; 8] = ["get", "post", "put", "patch", "delete", "head", "options", "x-query"];
 
 /// One method of one path.
 struct Operation<'d> {
@@ -48,7 +49,7 @@ fn subjects(document: &Value) -> BTreeMap<&str, Vec<Operation<'_>>> {
         for method in METHODS {
             if let Some(body) = methods.get(method) {
                 let subject = body["tags"][0].as_str().unwrap_or(UNTAGGED);
-                subjects.entry(subject).or_default().push(Operation { method, path, body });
+                subjects.entry(subject).or_default().push(Operation { method: method.trim_start_matches("x-"), path, body });
             }
         }
     }
@@ -72,7 +73,7 @@ fn route(document: &Value, operation: &Operation<'_>) -> Markup {
                         }
                     }
                 }
-                @if let Some((media, schema)) = request { h4 { "Body" } p { code { (media) } " " (kind(schema)) } }
+                @if let Some((media, schema)) = request { h4 { "Body" } p { code { (media) } " " (kind(schema)) } @if let Some(example) = example(&body["requestBody"]) { pre.code { code { (example) } } } }
                 h4 { "Answers" }
                 dl.inputs {
                     @for (status, answer) in body["responses"].as_object().into_iter().flatten() {
@@ -84,6 +85,12 @@ fn route(document: &Value, operation: &Operation<'_>) -> Markup {
             }
         }
     }
+}
+
+/// What a body looks like, where the contract shows it.
+fn example(body: &Value) -> Option<String> {
+    let shown = body["content"].as_object()?.values().find_map(|content| content.get("example"))?;
+    Some(shown.as_str().map_or_else(|| format!("{shown:#}"), ToOwned::to_owned))
 }
 
 fn object(name: &str, schema: &Value) -> Markup {

@@ -40,7 +40,37 @@ pub const WITH_WEIGHTS: &[Stall] = &[
     Stall { name: "embed", description: "Sentences as 384 numbers: near in meaning, near in space.", task: "embedding" },
 ];
 
+/// A collection of demo models.
+#[derive(Debug)]
+pub struct Shelf {
+    /// The task of the models on it.
+    task: &'static str,
+    pub slug: &'static str,
+    pub name: &'static str,
+    pub description: &'static str,
+}
+
+const SHELVES: [Shelf; 3] = [
+    Shelf {
+        task: "language",
+        slug: "language-models",
+        name: "Language models",
+        description: "They answer in words, most of them while they still think.",
+    },
+    Shelf { task: "image", slug: "image-models", name: "Image models", description: "They take pictures and give better ones." },
+    Shelf {
+        task: "embedding",
+        slug: "embedding-models",
+        name: "Embedding models",
+        description: "They turn meaning into numbers, for search.",
+    },
+];
+
 impl Stall {
+    pub fn shelf(&self) -> Option<&'static Shelf> {
+        SHELVES.iter().find(|shelf| shelf.task == self.task)
+    }
+
     pub fn model(&self) -> ModelRef {
         ModelRef::new(OPERATOR, self.name).expect("the demo models have plain names")
     }
@@ -118,6 +148,7 @@ mod tests {
             assert!(stall.readme().unwrap().len() > 100, "{}", stall.name);
             assert!(stall.cover().unwrap().len() < 30_000, "{}", stall.name);
             assert!(stall.example().unwrap().is_object(), "{}", stall.name);
+            assert!(stall.shelf().is_some(), "{}", stall.name);
         }
         assert!(WITH_WEIGHTS.iter().all(|stall| stall.source().is_ok()));
     }
