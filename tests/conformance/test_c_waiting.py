@@ -65,5 +65,5 @@ def test_C6_any_other_file_is_an_address_that_needs_no_token(api: Api, published
 def test_C7_a_failure_while_waiting_is_told_with_its_reason(api: Api, published: Publish):
     answer = waiting(api, published("predict-raises"), {"message": "boom"})
     assert answer.is_success
-    failed = api.ended(answer.json()["id"])
+    failed = answer.json()
     assert failed["status"] == "failed" and "boom" in failed["error"] and failed["output"] is None

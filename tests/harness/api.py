@@ -28,6 +28,7 @@ class Api(httpx.Client):
 
     def __init__(self, url: str, token: str | None):
         self.url = url
+        self.token = token
         headers = {"authorization": f"Bearer {token}"} if token else {}
         super().__init__(base_url=url, headers=headers, timeout=READ_SECONDS_MAX, limits=httpx.Limits(max_connections=200))
 
