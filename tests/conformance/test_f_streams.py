@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from harness.javascript import node
 from harness.api import Api, output_of, told_of
+from harness.javascript import node
 
 Publish = Callable[[str], str]
 # What would be an event of its own if it were taken as it is.

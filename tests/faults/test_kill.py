@@ -44,7 +44,7 @@ class Order:
 
 
 @pytest.mark.parametrize("round", range(ROUNDS))
-def test_killed_in_the_middle_every_prediction_ends_and_none_is_billed_twice(tmp_path: Path, round: int, capsys: pytest.CaptureFixture):
+def test_D14_killed_in_the_middle_every_prediction_ends_and_none_is_billed_twice(tmp_path: Path, round: int, capsys: pytest.CaptureFixture):
     seed = int(os.environ.get("FEIRA_FAULT_SEED", time.time_ns() % 1_000_000)) + round
     began = time.monotonic()
     with Server(tmp_path) as server:
