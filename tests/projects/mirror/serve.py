@@ -19,15 +19,20 @@ class Mirror(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         seen = json.dumps(self.take()["input"], sort_keys=True)
-        self.answer({"status": "succeeded", "output": seen, "logs": "", "metrics": {"predict_time": 0.001}})
+        ended = {"status": "succeeded", "output": seen, "logs": "", "metrics": {"predict_time": 0.001}}
+        events = [("start", {"status": "processing"}), ("output", {"chunk": seen, "index": 0}), ("completed", ended)]
+        self.send("text/event-stream", "".join(f"event: {name}\ndata: {json.dumps(data)}\n\n" for name, data in events))
 
     def take(self) -> dict:
         return json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
 
     def answer(self, document: dict) -> None:
-        body = json.dumps(document).encode()
+        self.send("application/json", json.dumps(document))
+
+    def send(self, kind: str, text: str) -> None:
+        body = text.encode()
         self.send_response(200)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
