@@ -109,9 +109,7 @@ def test_B7_a_wrong_envelope_names_what_is_wrong(api: Api, echo: str, body: dict
         ({"prompt": 7}, "invalid_type", "input.prompt", None),
     ],
 )
-def test_B9_a_value_outside_of_its_bounds_or_its_list_is_named(
-    api: Api, mirror: str, input: dict, type: str, field: str, description: str | None
-):
+def test_B9_a_value_outside_of_its_bounds_or_its_list_is_named(api: Api, mirror: str, input: dict, type: str, field: str, description: str | None):
     told = problem(api.post("/v1/predictions", json={"version": mirror, "input": {"prompt": "x"} | input}), 422)
     (wrong,) = told["invalid_fields"]
     assert (wrong["type"], wrong["field"]) == (type, field) and wrong["description"]

@@ -58,7 +58,11 @@ def test_H5_the_catalogue_shows_public_models_with_an_example_sorted_as_asked(ap
     api.post("/v1/models", json=new_model("bare"))
     greeter(api, "feira/without-example")
     api.post("/v1/models", json=new_model("hidden-from-lists", "private"))
-    for key, of in {"model_created_at": lambda model: model["created_at"], "latest_version_created_at": lambda model: model["latest_version"]["created_at"]}.items():
+    moments = {
+        "model_created_at": lambda model: model["created_at"],
+        "latest_version_created_at": lambda model: model["latest_version"]["created_at"],
+    }
+    for key, of in moments.items():
         newest, oldest = (everything(api, "/v1/models", sort_by=key, sort_direction=direction) for direction in ("desc", "asc"))
         names = [model["name"] for model in newest]
         assert set(shown) <= set(names) and not {"bare", "without-example", "hidden-from-lists"} & set(names)

@@ -43,5 +43,7 @@ def test_it_streams(llm, demo: Server):
 def test_a_chain_of_a_prompt_and_a_model_runs(llm):
     from langchain_core.prompts import PromptTemplate
 
-    chain = PromptTemplate.from_template("What is the capital of {country}? Answer in one sentence.") | llm(model="feira/smol-chat", model_kwargs=SETTINGS)
+    chain = PromptTemplate.from_template("What is the capital of {country}? Answer in one sentence.") | llm(
+        model="feira/smol-chat", model_kwargs=SETTINGS
+    )
     assert "Paris" in chain.invoke({"country": "France"})

@@ -30,9 +30,7 @@ def test_a_chat_is_completed(client: openai.OpenAI):
 
 
 def test_a_chat_is_streamed_with_its_usage_at_the_end(client: openai.OpenAI):
-    stream = client.chat.completions.create(
-        model=CHAT, messages=QUESTION, stream=True, stream_options={"include_usage": True}, **SETTINGS
-    )
+    stream = client.chat.completions.create(model=CHAT, messages=QUESTION, stream=True, stream_options={"include_usage": True}, **SETTINGS)
     chunks = list(stream)
     pieces = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]
     assert len(pieces) > 3 and "Paris" in "".join(pieces)

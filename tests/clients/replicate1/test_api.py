@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from replicate.exceptions import ReplicateError
 from replicate.webhook import InvalidSignatureError, Webhooks
 
 from harness.projects import project
-from harness.receiver import Receiver
 from harness.server import Server
 from harness.wait import until
 
@@ -35,9 +33,7 @@ def trains(demo: Server) -> str:
 
 
 def test_a_deployment_is_created_updated_listed_asked_and_deleted(client: replicate.Client):
-    made = client.deployments.create(
-        name="python", model=HELLO, version=hello(client), hardware="cpu", min_instances=0, max_instances=1
-    )
+    made = client.deployments.create(name="python", model=HELLO, version=hello(client), hardware="cpu", min_instances=0, max_instances=1)
     assert (made.owner, made.name, made.current_release.number) == ("feira", "python", 1)
     updated = client.deployments.update("feira", "python", max_instances=2)
     assert (updated.current_release.number, updated.current_release.configuration.max_instances) == (2, 2)
@@ -117,31 +113,15 @@ def test_collections_and_hardware_are_read(client: replicate.Client):
     assert refused.value.status == 404
 
 
-@pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
-
-def test_a_delivered_webhook_is_validated(client: replicate.Client, receiver: Receiver):
-    prediction = client.predictions.create(
-        version=hello(client), input={"name": "hook"}, webhook=f"{receiver.url}/python", webhook_events_filter=["completed"]
-    )
-    (delivery,) = receiver.came("/python", len)
-    assert delivery.prediction["id"] == prediction.id and delivery.prediction["output"] == "hello hook"
-    secret = client.webhooks.default.secret()
-    Webhooks.validate(headers=delivery.headers, body=delivery.body.decode(), secret=secret, tolerance=60)
-    with pytest.raises(InvalidSignatureError):
-        Webhooks.validate(headers=delivery.headers, body=delivery.body.decode() + " ", secret=secret)
-
-
 def test_the_secret_signs_as_standard_webhooks_do(client: replicate.Client):
     secret = client.webhooks.default.secret()
     key = base64.b64decode(secret.key.removeprefix("whsec_"))
     moment = str(int(time.time()))
     signature = base64.b64encode(hmac.new(key, f"msg_1.{moment}.{{}}".encode(), hashlib.sha256).digest()).decode()
     headers = {"webhook-id": "msg_1", "webhook-timestamp": moment, "webhook-signature": f"v1,{signature}"}
-    Webhooks.validate(headers=headers, body="{}", secret=secret)
+    Webhooks.validate(headers=headers, body="{}", secret=secret, tolerance=60)
+    with pytest.raises(InvalidSignatureError):
+        Webhooks.validate(headers=headers, body="{ }", secret=secret)
 
 
 def test_a_file_goes_in_by_upload_and_by_data_uri(client: replicate.Client, demo: Server, tmp_path: Path):
@@ -170,7 +150,7 @@ def test_the_asynchronous_half_runs_streams_lists_and_cancels(client: replicate.
     asyncio.run(everything())
 
 
-DAY = '''
+DAY = """
 import replicate
 
 print(replicate.run("feira/hello-world", input={"name": "Ada"}))
@@ -181,7 +161,7 @@ file = replicate.files.create(__import__("io").BytesIO(b"a note"))
 assert replicate.files.get(file.id).size == 6 and replicate.files.list()
 replicate.trainings.list()
 replicate.deployments.list()
-'''
+"""
 
 
 def test_J1_a_program_works_with_one_changed_address(demo: Server):
