@@ -146,9 +146,9 @@ test('a file goes in by upload and as a data URI', async () => {
   const version = push('digest', 'feira/digest-for-js');
   const content = Buffer.alloc(100_000, 'feira');
   const expected = `100000 ${createHash('sha256').update(content).digest('hex')}`;
-  for (const fileEncodingStrategy of ['upload', 'data-uri']) {
-    const client = new Replicate({ auth: token, baseUrl: `${url}/v1`, fileEncodingStrategy });
-    assert.equal(await client.run(`feira/digest-for-js:${version}`, { input: { file: content } }), expected);
+  // The URI is written by hand: with `data-uri` as its strategy, 1.4.0 encodes the client instead of the input.
+  for (const file of [content, `data:text/plain;base64,${content.toString('base64')}`]) {
+    assert.equal(await replicate.run(`feira/digest-for-js:${version}`, { input: { file } }), expected);
   }
 });
 

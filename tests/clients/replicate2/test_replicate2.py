@@ -25,7 +25,7 @@ def test_run_answers(replicate):
 
 
 def test_run_answers_by_a_pinned_version(replicate):
-    version = replicate.models.get(model_owner="feira", model_name="hello-world").latest_version["id"]
+    version = replicate.models.get(model_owner="feira", model_name="hello-world").latest_version.id
     assert replicate.run(f"feira/hello-world:{version}", input={"name": "Ada"}) == "hello Ada"
 
 
