@@ -65,7 +65,7 @@ def test_A6_whatever_is_wrong_is_told_as_a_problem(server: Server, api: Api, pub
         (404, api.get("/v1/models/feira/nope")),
         (404, api.post("/v1/models/feira/nope/predictions", json={"input": {}})),
         (405, api.put("/v1/predictions")),
-        (413, api.post("/v1/predictions", content=huge, headers=json_type)),
+        (413, server.api().post("/v1/predictions", content=huge, headers=json_type)),
         (422, api.post("/v1/predictions", json={"version": echo, "input": {"text": ["not a string"]}})),
         (422, api.post("/v1/models", json={"owner": "feira"})),
     ]:
