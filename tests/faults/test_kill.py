@@ -2,19 +2,25 @@
 
 import os
 import random
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
 import pytest
 
+from harness.api import TERMINAL
 from harness.ledger import violations
 from harness.projects import project
 from harness.server import Server
+from harness.wait import until
 
 PREDICTIONS = 300
 AT_A_TIME = 16
+CROWD = 200
 KILL_AFTER_ENDED = 100
 ROUNDS = int(os.environ.get("FEIRA_FAULT_ROUNDS", "1"))
 # The lease of a dead server, and what is left to run after it.
@@ -110,6 +116,46 @@ def settle(server: Server, orders: list[Order]) -> list[str]:
         if order.cancels and prediction["status"] == "succeeded":
             wrong.append(f"{order.id} slept an hour")
     return wrong
+
+
+def test_D14_killed_over_two_hundred_that_wait_and_run_each_ends_once_and_is_billed_once(tmp_path: Path, capsys: pytest.CaptureFixture):
+    began = time.monotonic()
+    with Server(tmp_path) as server:
+        sleepy = f"feira/sleepy:{server.push(project('sleepy'), 'feira/sleepy')['id']}"
+        api = server.api()
+        credit = api.balance()
+        first = api.run(sleepy, {"seconds": 0})["id"]
+        with ThreadPoolExecutor(AT_A_TIME) as callers:
+            ids = [first, *callers.map(lambda number: api.create(sleepy, {"seconds": 0.1 + number % 7 / 20})["id"], range(CROWD))]
+
+        def a_tenth_has_ended() -> bool:
+            return api.prediction(ids[CROWD // 10])["status"] in TERMINAL
+
+        until(a_tenth_has_ended, SETTLED_SECONDS_MAX)
+        orphans = server.kill()
+        caught = in_the_middle(server)
+        server.start()
+        ended = [server.api().ended(id, SETTLED_SECONDS_MAX) for id in ids]
+        spent = credit - server.api().balance()
+        stopped = server.stop()
+    found = violations(server.home)
+    verified = server.feira("ledger", "verify", "--home", server.home, check=False)
+    seconds = time.monotonic() - began
+    with capsys.disabled():
+        print(f"\nkill-9 over a crowd, n={CROWD}, caught={caught}, violations={len(found)}, seconds={seconds:.0f}")
+    waiting, running, over = caught
+    assert waiting > CROWD / 2 and running > 0 and over > 0, "the fault came too early or too late"
+    # What ran when the server died may be run again or be failed, for some of it may have been seen; what waited runs.
+    assert [one["status"] for one in ended].count("succeeded") >= CROWD - running
+    assert spent == sum(Decimal(one["cost"]) for one in ended)
+    assert (found, orphans, stopped, verified.returncode) == ([], 0, 0, 0), verified.stderr
+
+
+def in_the_middle(server: Server) -> tuple[int, int, int]:
+    """How many predictions of a server that was killed were waiting, running and over."""
+    with closing(sqlite3.connect(server.home / "feira.db")) as database:
+        rows = database.execute("select started_at is not null, completed_at is not null from prediction").fetchall()
+    return tuple(rows.count(state) for state in ((0, 0), (1, 0), (1, 1)))
 
 
 def test_sigterm_lets_what_runs_end_and_takes_no_new_work(tmp_path: Path):

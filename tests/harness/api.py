@@ -1,6 +1,7 @@
 """The HTTP API as plainly as it can be asked: httpx with a base address and a token."""
 
 import json
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
@@ -27,6 +28,7 @@ class Api(httpx.Client):
 
     def __init__(self, url: str, token: str | None):
         self.url = url
+        self.token = token
         headers = {"authorization": f"Bearer {token}"} if token else {}
         super().__init__(base_url=url, headers=headers, timeout=READ_SECONDS_MAX, limits=httpx.Limits(max_connections=200))
 
@@ -64,6 +66,15 @@ class Api(httpx.Client):
             return prediction if said in prediction["logs"] else None
 
         return until(model_has_said_so, seconds)
+
+    def started(self, id: str, seconds: float = 300) -> dict:
+        """The prediction once it is no longer waiting."""
+
+        def prediction_has_started() -> dict | None:
+            prediction = self.prediction(id)
+            return prediction if prediction["status"] != "starting" else None
+
+        return until(prediction_has_started, seconds)
 
     def cancel(self, id: str) -> dict:
         answer = self.post(f"/v1/predictions/{id}/cancel")
@@ -105,6 +116,16 @@ def events(url: str, last_event_id: str | None = None) -> Iterator[Event]:
                         name = value
                     case "data":
                         data.append(value)
+
+
+def timed_events(url: str) -> Iterator[tuple[float, Event]]:
+    """The same with the moment at which each came."""
+    return ((time.monotonic(), event) for event in events(url))
+
+
+def told_of(url: str) -> list[Event]:
+    """The whole stream without its keep-alive comments."""
+    return [event for event in events(url) if event.name != ":"]
 
 
 def output_of(stream: list[Event]) -> str:

@@ -33,17 +33,21 @@ def unit(steps: Steps) -> Tally:
 
 
 def api(steps: Steps) -> Tally:
-    """The HTTP API, as released clients look at it."""
-    return pytest(steps, "api")
+    """The HTTP API, as released clients look at it; every row of the conformance list."""
+    tools.javascript()
+    return pytest(steps, "api", "conformance")
 
 
 def clients(steps: Steps) -> Tally:
-    """The released clients of Python and JavaScript, and our command line, on the demo models."""
+    """Released clients of Python and JavaScript, each in an environment of its own, and our command line, on the demo models."""
     tools.javascript()
     with demo_server() as environment:
-        tally = pytest(steps, "clients", environment=environment)
+        tally = pytest(steps, "clients/replicate1", "clients/command_line", environment=environment)
+        for client in ("replicate2", "langchain", "openai"):
+            tally += pytest(steps, f"clients/{client}", environment=environment, client=client)
         tally += node(steps, "client", environment)
         tally += node(steps, "webhooks", environment)
+        tally += node(steps, "ai-sdk", environment)
     return tally
 
 
@@ -82,8 +86,9 @@ def web(steps: Steps) -> Tally:
 
 def scale(steps: Steps) -> Tally:
     """The API and its bills once more, over PostgreSQL."""
+    tools.javascript()
     with private_postgres() as url:
-        return pytest(steps, "api", "billing/test_charges.py", options=["--database-url", url])
+        return pytest(steps, "api", "conformance", "billing/test_charges.py", options=["--database-url", url])
 
 
 def faults(steps: Steps) -> Tally:
@@ -94,13 +99,22 @@ def faults(steps: Steps) -> Tally:
 SUITES = {suite.__name__: suite for suite in (unit, api, clients, registry, runner, hooks, billing, web, scale, faults)}
 
 
-def pytest(steps: Steps, *paths: str, options: Sequence[str] = (), environment: Mapping[str, str] = MappingProxyType({})) -> Tally:
-    report = LOGS / f"{steps.suite}-pytest.xml"
+def pytest(
+    steps: Steps,
+    *paths: str,
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] = MappingProxyType({}),
+    client: str | None = None,
+) -> Tally:
+    """Runs tests in one process; those of a client that cannot live beside the others' packages, in that client's own venv."""
+    name = client or "pytest"
+    python = tools.python(client, TESTS / f"requirements-{client}.txt") if client else venv()
+    report = LOGS / f"{steps.suite}-{name}.xml"
     with tempfile.TemporaryDirectory(prefix="feira-tests-") as folder:
         # Models run as other users, who must find the way to their environments.
         os.chmod(folder, 0o711)
-        command = [venv(), "-m", "pytest", f"--basetemp={folder}/pytest", f"--junitxml={report}", *options, *paths]
-        return steps.run("pytest", command, folder=TESTS, environment={**under_test(), **environment}, report=report)
+        command = [python, "-m", "pytest", f"--basetemp={folder}/pytest", f"--junitxml={report}", *options, *paths]
+        return steps.run(name, command, folder=TESTS, environment={**under_test(), **environment}, report=report)
 
 
 def node(steps: Steps, name: str, environment: dict[str, str]) -> Tally:

@@ -113,8 +113,8 @@ impl Shop {
 
     /// Puts a model into its collection, which is made for the first that comes.
     async fn shelve(&self, client: &Client, stall: &Stall) -> anyhow::Result<()> {
-        let Some(shelf) = stall.shelf() else { return Ok(()) };
-        let path = format!("/v1/collections/{}", shelf.slug);
+        let Some(collection) = stall.shelf() else { return Ok(()) };
+        let path = format!("/v1/collections/{}", collection.slug);
         let model = stall.model();
         match client.get::<Collection>(&path).await {
             Ok(there) => {
@@ -126,7 +126,7 @@ impl Shop {
                 }
             }
             Err(ClientError::Refused(problem)) if problem.status == 404 => {
-                let new = json!({"slug": shelf.slug, "name": shelf.name, "description": shelf.description, "models": [model.to_string()]});
+                let new = json!({"slug": collection.slug, "name": collection.name, "description": collection.description, "models": [model.to_string()]});
                 client.post::<Collection>("/v1/collections", &new).await?;
             }
             Err(error) => return Err(error.into()),
