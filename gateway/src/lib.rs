@@ -11,6 +11,7 @@ mod gateway;
 mod keys;
 mod limits;
 mod live;
+mod openai;
 mod openapi;
 mod orders;
 mod origin;

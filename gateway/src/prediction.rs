@@ -31,8 +31,13 @@ pub(crate) use resolve::Asked;
 pub(crate) async fn create(gateway: &Gateway, caller: Caller, asked: Asked) -> Result<Admission<Arc<Live>>, Refusal> {
     let resolved = resolve::resolve(gateway, caller, asked).await?;
     let prepared = prepare::prepare(gateway, resolved).await?;
-    let admission = admit::admit(gateway, prepared).await?;
-    Ok(admission.map(|admitted| start(gateway, admitted)))
+    let admitting = gateway.clone();
+    // In a task of its own: a client that leaves between the commit and the start must not leave a prediction that nobody drives.
+    let admitted = gateway.tasks().spawn(async move {
+        let admission = admit::admit(&admitting, prepared).await?;
+        Ok(admission.map(|admitted| start(&admitting, admitted)))
+    });
+    admitted.await.expect("admission does not panic and is not aborted")
 }
 
 /// Drives an admitted prediction in a task of its own: a client that leaves strands nothing.

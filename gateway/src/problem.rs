@@ -1,5 +1,7 @@
 //! The one place where errors become answers: `application/problem+json`. What the caller may know goes into `detail`, the rest to the log.
 
+pub(crate) mod openai;
+
 use axum::response::{IntoResponse, Response};
 use billing::LedgerError;
 use http::{HeaderValue, StatusCode, header};
@@ -25,7 +27,9 @@ impl IntoResponse for Refused {
         let Self(problem) = self;
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after = problem.retry_after;
-        let mut response = (status, axum::Json(problem)).into_response();
+        let mut response = (status, axum::Json(&problem)).into_response();
+        // For those who tell it in other words.
+        response.extensions_mut().insert(problem);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

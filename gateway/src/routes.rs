@@ -10,6 +10,7 @@ mod deployments;
 mod downloads;
 mod files;
 mod models;
+mod openai;
 mod operations;
 mod predictions;
 mod prices;
@@ -39,53 +40,55 @@ const ROOT_NAMES: [&str; 11] =
 
 /// The public API below `/v1`, with its contract.
 pub(crate) fn v1() -> OpenApiRouter<Gateway> {
-    OpenApiRouter::with_openapi(crate::openapi::contract()).nest(
-        "/v1",
-        OpenApiRouter::new()
-            .routes(routes!(account::get_account))
-            .routes(routes!(account::get_balance))
-            .routes(routes!(account::create_session))
-            .routes(routes!(account::list_tokens, account::create_token))
-            .routes(routes!(account::revoke_token))
-            .routes(routes!(accounts::create_account))
-            .routes(routes!(accounts::grant_credit))
-            .routes(routes!(prices::list_hardware))
-            .routes(routes!(prices::list_prices))
-            .routes(routes!(catalogue::search))
-            .routes(with_query(routes!(models::list_models, models::create_model)))
-            .routes(routes!(collections::list_collections, collections::create_collection))
-            .routes(routes!(collections::get_collection, collections::patch_collection, collections::delete_collection))
-            .routes(routes!(models::get_model, models::patch_model, models::delete_model))
-            .routes(routes!(models::get_readme))
-            .routes(routes!(models::list_examples))
-            .routes(routes!(versions::list_versions, publish::create_version))
-            .routes(routes!(versions::get_version, versions::delete_version))
-            .routes(routes!(predictions::create_for_model))
-            .routes(routes!(predictions::list_predictions, predictions::create_prediction))
-            .routes(routes!(predictions::get_prediction))
-            .routes(routes!(predictions::cancel_prediction))
-            .routes(routes!(trainings::create_training))
-            .routes(routes!(trainings::list_trainings))
-            .routes(routes!(trainings::get_training))
-            .routes(routes!(trainings::cancel_training))
-            .routes(routes!(deployments::list_deployments, deployments::create_deployment))
-            .routes(routes!(deployments::get_deployment, deployments::patch_deployment, deployments::delete_deployment))
-            .routes(routes!(deployments::list_releases))
-            .routes(routes!(deployments::create_for_deployment))
-            .routes(routes!(streams::stream))
-            .routes(routes!(webhooks::get_secret))
-            .routes(routes!(webhooks::list_deliveries))
-            .routes(routes!(webhooks::get_delivery))
-            .routes(routes!(webhooks::redeliver))
-            .routes(routes!(files::list_files, files::create_file))
-            .routes(routes!(files::get_file, files::delete_file))
-            .routes(routes!(downloads::download))
-            .routes(routes!(downloads::download_named))
-            .routes(routes!(blobs::head_blob, blobs::put_blob))
-            .routes(routes!(blobs::begin_upload))
-            .routes(routes!(blobs::get_upload, blobs::append_upload, blobs::finish_upload))
-            .routes(routes!(operations::list_runners)),
-    )
+    OpenApiRouter::with_openapi(crate::openapi::contract())
+        .nest(
+            "/v1",
+            OpenApiRouter::new()
+                .routes(routes!(account::get_account))
+                .routes(routes!(account::get_balance))
+                .routes(routes!(account::create_session))
+                .routes(routes!(account::list_tokens, account::create_token))
+                .routes(routes!(account::revoke_token))
+                .routes(routes!(accounts::create_account))
+                .routes(routes!(accounts::grant_credit))
+                .routes(routes!(prices::list_hardware))
+                .routes(routes!(prices::list_prices))
+                .routes(routes!(catalogue::search))
+                .routes(with_query(routes!(models::list_models, models::create_model)))
+                .routes(routes!(collections::list_collections, collections::create_collection))
+                .routes(routes!(collections::get_collection, collections::patch_collection, collections::delete_collection))
+                .routes(routes!(models::get_model, models::patch_model, models::delete_model))
+                .routes(routes!(models::get_readme))
+                .routes(routes!(models::list_examples))
+                .routes(routes!(versions::list_versions, publish::create_version))
+                .routes(routes!(versions::get_version, versions::delete_version))
+                .routes(routes!(predictions::create_for_model))
+                .routes(routes!(predictions::list_predictions, predictions::create_prediction))
+                .routes(routes!(predictions::get_prediction))
+                .routes(routes!(predictions::cancel_prediction))
+                .routes(routes!(trainings::create_training))
+                .routes(routes!(trainings::list_trainings))
+                .routes(routes!(trainings::get_training))
+                .routes(routes!(trainings::cancel_training))
+                .routes(routes!(deployments::list_deployments, deployments::create_deployment))
+                .routes(routes!(deployments::get_deployment, deployments::patch_deployment, deployments::delete_deployment))
+                .routes(routes!(deployments::list_releases))
+                .routes(routes!(deployments::create_for_deployment))
+                .routes(routes!(streams::stream))
+                .routes(routes!(webhooks::get_secret))
+                .routes(routes!(webhooks::list_deliveries))
+                .routes(routes!(webhooks::get_delivery))
+                .routes(routes!(webhooks::redeliver))
+                .routes(routes!(files::list_files, files::create_file))
+                .routes(routes!(files::get_file, files::delete_file))
+                .routes(routes!(downloads::download))
+                .routes(routes!(downloads::download_named))
+                .routes(routes!(blobs::head_blob, blobs::put_blob))
+                .routes(routes!(blobs::begin_upload))
+                .routes(routes!(blobs::get_upload, blobs::append_upload, blobs::finish_upload))
+                .routes(routes!(operations::list_runners)),
+        )
+        .nest("/openai/v1", openai::routes())
 }
 
 /// Lets a route also answer QUERY, for which axum has no name.
@@ -107,6 +110,8 @@ pub fn router(gateway: Gateway, pages: Option<Router>) -> Router {
         .route("/v1", axum::routing::any(unknown_route))
         .route("/v1/", axum::routing::any(unknown_route))
         .route("/v1/{*rest}", axum::routing::any(unknown_route))
+        .route("/openai/v1", axum::routing::any(unknown_route))
+        .route("/openai/v1/{*rest}", axum::routing::any(unknown_route))
         .method_not_allowed_fallback(wrong_method)
         // Bodies have their own limits: JSON in `body.rs`, files and blobs where they are stored.
         .layer(DefaultBodyLimit::disable())
@@ -119,7 +124,10 @@ pub fn router(gateway: Gateway, pages: Option<Router>) -> Router {
         None => api.fallback(unknown_route),
     };
     // Before routing: the same operation under the wrong guesses that released clients make.
-    Router::new().fallback_service(tower::util::MapRequest::new(api.into_service(), to_v1)).layer(DefaultBodyLimit::disable())
+    Router::new()
+        .fallback_service(tower::util::MapRequest::new(api.into_service(), to_v1))
+        .layer(axum::middleware::from_fn(crate::problem::openai::in_openais_words))
+        .layer(DefaultBodyLimit::disable())
 }
 
 /// `/v1/v1/…` and `/predictions/…` mean `/v1/…`.

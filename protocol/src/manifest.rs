@@ -255,13 +255,14 @@ pub enum OnHookError {
     Pass,
 }
 
-/// Where an OpenAI-compatible server is spoken to.
+/// How a model is spoken to by clients of `OpenAI`: which of its routes it serves, and where its own server answers if it has one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenAiSpec {
     /// `/v1/chat/completions`, `/v1/completions` or `/v1/embeddings`.
     pub endpoint: String,
-    /// Answers 200 once the model is loaded.
+    /// Answers 200 once the model's own server has loaded it. A Cog predictor needs none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schema(example = "/health")]
     pub ready: String,
     /// The name that the server expects in `model`.

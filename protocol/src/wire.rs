@@ -127,6 +127,8 @@ pub enum Outcome {
 pub enum FailCode {
     /// The model said so.
     ModelError,
+    /// The model's server refused the input as wrong: too long for its window, a setting that it does not have.
+    InputRefused,
     SetupFailed,
     Oom,
     Timeout,
@@ -150,6 +152,7 @@ impl FailCode {
     pub const fn name(self) -> &'static str {
         match self {
             Self::ModelError => "model_error",
+            Self::InputRefused => "input_refused",
             Self::SetupFailed => "setup_failed",
             Self::Oom => "oom",
             Self::Timeout => "timeout",
@@ -169,6 +172,7 @@ impl FailCode {
         match self {
             Self::RunnerLost | Self::NoCapacity | Self::FetchFailed | Self::Deadline | Self::PublishFailed => Fault::Platform,
             Self::ModelError
+            | Self::InputRefused
             | Self::SetupFailed
             | Self::Oom
             | Self::Timeout

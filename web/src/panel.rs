@@ -105,6 +105,7 @@ fn fault(prediction: &Prediction) -> Markup {
     let code = prediction.error_code.as_deref();
     let words = match (prediction.status, code) {
         (_, Some("setup_failed")) => "The model could not start. Its logs say why; nothing was charged.",
+        (_, Some("input_refused")) => "The model cannot take this input; it says why. Nothing was charged.",
         (_, Some("oom")) => "The model ran out of memory. Try a smaller input; nothing was charged.",
         (_, Some("timeout")) => "The run reached its time limit. Ask for less at once.",
         (_, Some("killed")) => "The model's process ended in the middle of the run. Nothing was charged; run it again.",

@@ -114,7 +114,7 @@ fn facts(visit: &Visit, prediction: &Prediction) -> Markup {
             @if let Some(seconds) = metric("predict_time") { dt { "Predict" } dd { (time::seconds(seconds)) } }
             @if let Some(seconds) = metric("total_time") { dt { "In all" } dd { (time::seconds(seconds)) } }
             @for (name, value) in &prediction.metrics {
-                @if name != "predict_time" && name != "total_time" { dt { (name.replace('_', " ")) } dd { (value) } }
+                @if name != "predict_time" && name != "total_time" { dt { (name.replace('_', " ")) } dd { (value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)) } }
             }
         }
     }

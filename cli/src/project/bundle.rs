@@ -83,6 +83,7 @@ impl Bundle {
         config.concurrency = self.concurrency.unwrap_or(config.concurrency);
         config.resources = self.resources.unwrap_or(config.resources);
         config.limits = self.limits.unwrap_or(config.limits);
+        config.openai = self.openai.clone().or_else(|| config.openai.take());
     }
 
     pub fn read_hooks(&self, root: &Path) -> Result<Vec<(HookSpec, Blob)>, ProjectError> {

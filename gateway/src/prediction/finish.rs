@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use billing::{Ending, Meter, Settle, TokenCount};
 use futures::future::BoxFuture;
+use protocol::Pricing;
 use protocol::prediction::{Errand, State, Timings};
 use protocol::wire::{FailCode, Fault, TokenUsage};
 use serde_json::{Value, json};
@@ -28,16 +29,40 @@ pub(crate) struct Ended {
     pub run_us: u64,
     /// What the model's server said it used.
     pub usage: Option<TokenUsage>,
-    /// Bytes and pieces of output that the model gave, before any hook: what bounds its claims.
-    pub relayed_bytes: u64,
+    pub relayed: Relayed,
     pub after_us: Option<u64>,
     /// An output that is shown only now, whole.
     pub output: Option<Value>,
 }
 
+/// The output that the model gave, before any hook: what bounds its claims, and what is counted where it made none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Relayed {
+    pub bytes: u32,
+    /// Pieces with something in them.
+    pub pieces: u32,
+}
+
+impl Relayed {
+    pub fn note(&mut self, piece: &Value) {
+        let bytes = piece.as_str().map_or_else(|| piece.to_string().len(), str::len);
+        self.bytes = self.bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.pieces = self.pieces.saturating_add(u32::from(bytes > 0));
+    }
+}
+
 impl Ended {
     const fn new(state: State) -> Self {
-        Self { state, error: None, code: None, run_us: 0, usage: None, relayed_bytes: 0, after_us: None, output: None }
+        Self {
+            state,
+            error: None,
+            code: None,
+            run_us: 0,
+            usage: None,
+            relayed: Relayed { bytes: 0, pieces: 0 },
+            after_us: None,
+            output: None,
+        }
     }
 
     pub const fn succeeded() -> Self {
@@ -148,7 +173,7 @@ fn terminal_row(gateway: &Gateway, admitted: &Admitted, ended: Ended) -> (Predic
     row.code = ended.code.map(|code| code.name().to_owned());
     row.completed_at = Some(now.max(row.created_at));
     let seen_us = row.started_at.map_or(0, |started| now.micros_since(started));
-    let meter = Meter::read(Some(ended.run_us), seen_us, tokens_of(ended.usage, &row, ended.relayed_bytes));
+    let meter = Meter::read(Some(ended.run_us), seen_us, tokens_of(ended.usage, &row, ended.relayed));
     let charge = billing::charge(row.pricing, gateway.rate(&row.hardware), &meter, ending).at_most(row.hold);
     row.cost = Some(charge.cost);
     row.cost_lines = charge.lines;
@@ -162,6 +187,8 @@ fn terminal_row(gateway: &Gateway, admitted: &Admitted, ended: Ended) -> (Predic
     row.metrics.insert("total_time".to_owned(), json!(seconds(now.micros_since(row.created_at))));
     if ended.usage.is_some() {
         row.metrics.insert("input_token_count".to_owned(), json!(meter.tokens.prompt));
+    }
+    if ended.usage.is_some() || matches!(row.pricing, Pricing::Token { .. }) {
         row.metrics.insert("output_token_count".to_owned(), json!(meter.tokens.completion));
     }
     row.metrics.extend(prepare::hook_metrics(&row.hooks));
@@ -181,12 +208,12 @@ fn ending_of(ended: &Ended, started: bool) -> Ending {
     }
 }
 
-/// A server's claim, beside what passed through our hands.
-fn tokens_of(claim: Option<TokenUsage>, row: &PredictionRow, completion_bytes: u64) -> TokenCount {
+/// A server's claim, beside what passed through our hands. One that was stopped has made none: each piece that it gave is a token or more.
+fn tokens_of(claim: Option<TokenUsage>, row: &PredictionRow, relayed: Relayed) -> TokenCount {
     let input = row.model_input.as_ref().unwrap_or(&row.input);
     match claim {
-        Some(declared) => TokenCount::Declared { declared, prompt_bytes: prompt_tokens_max(input), completion_bytes },
-        None => TokenCount::Relayed(TokenUsage::default()),
+        Some(declared) => TokenCount::Declared { declared, prompt_bytes: prompt_tokens_max(input), completion_bytes: relayed.bytes.into() },
+        None => TokenCount::Relayed(TokenUsage { prompt: 0, completion: relayed.pieces.into() }),
     }
 }
 
@@ -216,4 +243,19 @@ pub(crate) fn apply<'t>(tx: &'t mut Tx, commands: &'t [Finish]) -> BoxFuture<'t,
 /// What the timeline of a prediction starts with, from the moment the model had it.
 pub(super) fn started_timings(queue_us: u64, cold: Option<protocol::prediction::ColdStart>, before_us: Option<u64>) -> Timings {
     Timings { queue_us, cold, before_us, predict_us: 0, after_us: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::prediction::tests::row;
+
+    #[test]
+    fn a_claim_is_bounded_by_what_was_relayed_and_a_stopped_model_is_billed_for_what_it_gave() {
+        let relayed = Relayed { bytes: 40, pieces: 7 };
+        let count = |claim| Meter::read(None, 0, tokens_of(claim, &row(), relayed)).tokens;
+        assert_eq!(count(Some(TokenUsage { prompt: 3, completion: 9 })), TokenUsage { prompt: 3, completion: 9 });
+        assert_eq!(count(Some(TokenUsage { prompt: 3, completion: 900 })).completion, 40);
+        assert_eq!(count(None), TokenUsage { prompt: 0, completion: 7 });
+    }
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::Gateway;
 use crate::db::prediction::Progress;
 use crate::live::Live;
+use crate::prediction::finish::Relayed;
 use crate::prediction::place::Placed;
 use crate::prediction::{Admitted, Ended};
 use outlet::{Flow, Outlet};
@@ -42,7 +43,7 @@ pub(super) async fn relay(gateway: &Gateway, admitted: &Admitted, placed: &Place
         marked: false,
         cancel_by: None,
         verdict: None,
-        relayed_bytes: 0,
+        relayed: Relayed::default(),
         started: None,
     };
     admitted.live.update(|row, _| row.runner = Some(placed.runner.id.clone()));
@@ -65,7 +66,7 @@ struct Relay<'a> {
     cancel_by: Option<Instant>,
     /// What we decided ourselves, while the runner is still stopping.
     verdict: Option<Ended>,
-    relayed_bytes: u64,
+    relayed: Relayed,
     started: Option<Instant>,
 }
 
@@ -99,7 +100,7 @@ impl Relay<'_> {
                 () = self.admitted.overdue(), if self.cancel_by.is_none() => self.stop(Some(Ended::overdue(self.started.is_some()))),
                 () = at(self.cancel_by) => {
                     let ended = self.verdict.take().unwrap_or_else(Ended::canceled);
-                    return Ended { run_us: self.seen_us(), relayed_bytes: self.relayed_bytes, ..ended };
+                    return Ended { run_us: self.seen_us(), relayed: self.relayed, ..ended };
                 }
             }
         }
@@ -184,9 +185,10 @@ impl Relay<'_> {
                 }
             }
         }
-        let bytes: u64 = chunks.iter().map(|chunk| chunk.as_str().map_or_else(|| chunk.to_string().len(), str::len) as u64).sum();
-        self.relayed_bytes += bytes;
-        if self.relayed_bytes > self.gateway.config().output_bytes_max as u64 {
+        for chunk in &chunks {
+            self.relayed.note(chunk);
+        }
+        if self.relayed.bytes as usize > self.gateway.config().output_bytes_max {
             let most = self.gateway.config().output_bytes_max;
             return self.stop(Some(Ended::failed(FailCode::OutputTooLarge, format!("the output is larger than {most} bytes"))));
         }
@@ -237,7 +239,7 @@ impl Relay<'_> {
             Outcome::Failed { code, message } => Ended::failed(code, message),
         };
         let judged = self.verdict.take().unwrap_or(of_the_runner);
-        Ended { run_us: ended.run_us, usage: ended.usage, relayed_bytes: self.relayed_bytes, ..judged }
+        Ended { run_us: ended.run_us, usage: ended.usage, relayed: self.relayed, ..judged }
     }
 
     /// The line broke: what ran on it is failed, never spliced.
@@ -262,7 +264,7 @@ impl Relay<'_> {
         };
         let mut ended = match closed {
             Ok(()) => ended,
-            Err(spoiled) => Ended { run_us: ended.run_us, usage: ended.usage, relayed_bytes: ended.relayed_bytes, ..spoiled },
+            Err(spoiled) => Ended { run_us: ended.run_us, usage: ended.usage, relayed: ended.relayed, ..spoiled },
         };
         ended.after_us = self.outlet.note_runs();
         ended.output = self.outlet.whole();

@@ -40,7 +40,7 @@ pub(super) async fn publish(gateway: &Gateway, admitted: &Admitted, ended: Ended
     let made = ended.output.clone().unwrap_or_default();
     match version_of(gateway, admitted, &row.account_id, &destination, &made).await {
         Ok(version) => Ended { output: Some(output(made, &destination, version)), ..ended },
-        Err(error) => Ended { run_us: ended.run_us, relayed_bytes: ended.relayed_bytes, ..failed(&error) },
+        Err(error) => Ended { run_us: ended.run_us, relayed: ended.relayed, ..failed(&error) },
     }
 }
 

@@ -298,7 +298,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn idempotency_key(headers: &HeaderMap, caller: &Caller, target: &str, raw: &Bytes) -> Option<KeyUse> {
+pub(super) fn idempotency_key(headers: &HeaderMap, caller: &Caller, target: &str, raw: &Bytes) -> Option<KeyUse> {
     let key = text(headers, "idempotency-key")?;
     let body_hash = Digest::of(&[format!("{target}\n").as_bytes(), raw].concat()).hex();
     Some(KeyUse { account_id: caller.account.id.clone(), key: key.to_owned(), body_hash })

@@ -52,7 +52,7 @@ impl Openai {
         if answer.status() != StatusCode::OK {
             let status = answer.status();
             let body = read(answer.into_body(), REFUSAL_BYTES_MAX).await.unwrap_or_default();
-            return ModelEnd::Failed { message: why_refused(status, &body) };
+            return refused(status, &body);
         }
         if endpoint == Endpoint::Embeddings {
             return match read(answer.into_body(), OUTPUT_BYTES_MAX).await {
@@ -61,7 +61,7 @@ impl Openai {
                 Err(_) => ModelEnd::Died,
             };
         }
-        Relay { run: &run, sent_at, first_at: None, usage: None, finished: false }.relay(Fields::new(answer.into_body())).await
+        Relay { run: &run, sent_at, first_at: None, usage: None, finish_reason: None }.relay(Fields::new(answer.into_body())).await
     }
 }
 
@@ -71,7 +71,8 @@ struct Relay<'a> {
     sent_at: Instant,
     first_at: Option<Instant>,
     usage: Option<TokenUsage>,
-    finished: bool,
+    /// Why the model stopped: `stop`, or `length` when it might have gone on.
+    finish_reason: Option<String>,
 }
 
 impl Relay<'_> {
@@ -80,7 +81,7 @@ impl Relay<'_> {
             match fields.name().await.as_ref().map(Option::as_deref) {
                 Ok(Some("data")) => {}
                 Ok(Some(_)) => continue,
-                Ok(None) if self.finished => return self.succeeded(),
+                Ok(None) if self.finish_reason.is_some() => return self.succeeded(),
                 Ok(None) | Err(_) => return ModelEnd::Died,
             }
             let data = match fields.value(EVENT_BYTES_MAX).await {
@@ -104,7 +105,7 @@ impl Relay<'_> {
         }
         self.usage = piece.usage.map(TokenUsage::from).or(self.usage);
         let Some(choice) = piece.choices.into_iter().find(|choice| choice.index == 0) else { return Ok(()) };
-        self.finished |= choice.finish_reason.is_some();
+        self.finish_reason = choice.finish_reason.or(self.finish_reason.take());
         let text = choice.delta.and_then(|delta| delta.content).or(choice.text).unwrap_or_default();
         if text.is_empty() {
             return Ok(());
@@ -115,6 +116,9 @@ impl Relay<'_> {
     }
 
     fn succeeded(&self) -> ModelEnd {
+        if let Some(reason) = &self.finish_reason {
+            self.run.backlog.metric("finish_reason", json!(reason));
+        }
         if let Some(first_at) = self.first_at {
             self.run.backlog.metric("time_to_first_token", json!((first_at - self.sent_at).as_secs_f64()));
         }
@@ -153,6 +157,13 @@ fn embedded(run: &Run<'_>, body: &[u8]) -> ModelEnd {
 
 fn too_large() -> ModelEnd {
     ModelEnd::GivenUp { code: FailCode::OutputTooLarge, message: OutputTooLarge.to_string() }
+}
+
+/// An answer that says whose fault it is: what the server takes for the caller's mistake stays the same however often it is tried.
+fn refused(status: StatusCode, body: &[u8]) -> ModelEnd {
+    let message = why_refused(status, body);
+    let is_callers = matches!(status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY);
+    if is_callers { ModelEnd::GivenUp { code: FailCode::InputRefused, message } } else { ModelEnd::Failed { message } }
 }
 
 fn why_refused(status: StatusCode, body: &[u8]) -> String {
@@ -222,6 +233,14 @@ mod tests {
         let body = br#"{"error":{"message":"context length exceeded","type":"invalid_request_error"}}"#;
         assert_eq!(why_refused(StatusCode::BAD_REQUEST, body), "context length exceeded");
         assert_eq!(why_refused(StatusCode::BAD_GATEWAY, b"<html>"), "the model's server answered with status 502 Bad Gateway");
+    }
+
+    #[test]
+    fn only_what_the_server_takes_for_the_callers_mistake_is_one() {
+        let refused = |status| refused(status, b"{}");
+        assert!(matches!(refused(StatusCode::BAD_REQUEST), ModelEnd::GivenUp { code: FailCode::InputRefused, .. }));
+        assert!(matches!(refused(StatusCode::NOT_FOUND), ModelEnd::Failed { .. }));
+        assert!(matches!(refused(StatusCode::SERVICE_UNAVAILABLE), ModelEnd::Failed { .. }));
     }
 
     #[test]

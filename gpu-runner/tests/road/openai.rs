@@ -28,6 +28,7 @@ fn a_chat_is_streamed_token_by_token_and_its_usage_is_told() {
             assert_eq!(ran.outputs, [json!("one"), json!(" two"), json!(" three")]);
             assert_eq!(ran.ended.as_ref().unwrap().usage, Some(TokenUsage { prompt: 5, completion: 3 }));
             assert_eq!((&ran.metrics["input_token_count"], &ran.metrics["output_token_count"]), (&json!(5), &json!(3)));
+            assert_eq!(ran.metrics["finish_reason"], "stop");
             assert!(ran.metrics["time_to_first_token"].as_f64().unwrap() > 0.0 && ran.metrics["tokens_per_second"].as_f64().unwrap() > 0.0);
         }
     });
@@ -43,10 +44,10 @@ fn texts_become_vectors() {
 }
 
 #[test]
-fn a_refusal_is_the_models_own() {
+fn a_refusal_is_told_in_the_servers_words() {
     in_the_house(|house| async move {
         let ran = house.run(&server(house, "/v1/chat/completions"), json!({"prompt": "x", "temperature": 3})).await;
-        assert_eq!(ran.failure(), (FailCode::ModelError, "temperature must be at most 2"));
+        assert_eq!(ran.failure(), (FailCode::InputRefused, "temperature must be at most 2"));
     });
 }
 

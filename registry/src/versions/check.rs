@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use protocol::VersionConfig;
-use protocol::manifest::{Environment, ModelProtocol, VersionFile};
+use protocol::manifest::{Environment, ModelProtocol, OpenAiSpec, VersionFile};
 use protocol::name::check_name;
 
 use crate::versions::PublishError;
@@ -113,8 +113,8 @@ fn check_start(config: &VersionConfig, files: &[VersionFile]) -> Result<(), Publ
             Err(bad("predictor", "or command is required: without one of them nothing can be started"))
         }
         ModelProtocol::Openai if config.command.is_empty() => Err(bad("command", "is required for the protocol openai")),
-        ModelProtocol::Openai => check_openai(config),
-        ModelProtocol::Cog => Ok(()),
+        ModelProtocol::Openai => check_openai(config.openai.as_ref().ok_or_else(|| bad("openai", "is required for the protocol openai"))?),
+        ModelProtocol::Cog => config.openai.as_ref().map_or(Ok(()), check_endpoint),
     }
 }
 
@@ -128,13 +128,15 @@ fn check_entry(field: &'static str, entry: &str, form: &'static str, files: &[Ve
     require_file(field, file, files)
 }
 
-fn check_openai(config: &VersionConfig) -> Result<(), PublishError> {
-    let spec = config.openai.as_ref().ok_or_else(|| bad("openai", "is required for the protocol openai"))?;
-    if !["/v1/chat/completions", "/v1/completions", "/v1/embeddings"].contains(&spec.endpoint.as_str()) {
-        return Err(bad("openai.endpoint", "must be /v1/chat/completions, /v1/completions or /v1/embeddings"));
-    }
+fn check_openai(spec: &OpenAiSpec) -> Result<(), PublishError> {
+    check_endpoint(spec)?;
     let is_path = spec.ready.starts_with('/') && spec.ready.bytes().all(|byte| byte.is_ascii_graphic());
     if is_path { Ok(()) } else { Err(bad("openai.ready", "must be a path such as /health")) }
+}
+
+fn check_endpoint(spec: &OpenAiSpec) -> Result<(), PublishError> {
+    let is_known = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"].contains(&spec.endpoint.as_str());
+    if is_known { Ok(()) } else { Err(bad("openai.endpoint", "must be /v1/chat/completions, /v1/completions or /v1/embeddings")) }
 }
 
 fn check_environment(environment: &Environment, files: &[VersionFile]) -> Result<(), PublishError> {
@@ -254,6 +256,8 @@ mod tests {
                 json!({"protocol": "openai", "command": ["serve"], "openai": {"endpoint": "/v1/completions", "ready": "http://x"}}),
                 "openai.ready",
             ),
+            (json!({"openai": {"endpoint": "/v1/other"}}), "openai.endpoint"),
+            (json!({"protocol": "openai", "command": ["serve"], "openai": {"endpoint": "/v1/completions"}}), "openai.ready"),
             (json!({"environment": {"python": "3.11", "lock": "absent.lock"}}), "environment.lock"),
             (json!({"environment": {"python": "2.7", "lock": "requirements.lock"}}), "environment.python"),
             (json!({"environment": {"python": "3.11; x", "lock": "requirements.lock"}}), "environment.python"),
@@ -281,6 +285,7 @@ mod tests {
             json!({"predictor": null, "command": ["feira", "model", "hello-world"]}),
             json!({"environment": {"python": "3.11.9", "lock": "requirements.lock"}}),
             json!({"protocol": "openai", "command": ["serve"], "openai": {"endpoint": "/v1/chat/completions", "ready": "/health"}}),
+            json!({"openai": {"endpoint": "/v1/embeddings"}}),
         ] {
             check(&change).unwrap_or_else(|error| panic!("{change}: {error}"));
         }

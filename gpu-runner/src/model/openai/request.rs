@@ -44,20 +44,19 @@ pub fn body(endpoint: Endpoint, model: Option<&str>, input: &Value) -> Value {
     Value::Object(body)
 }
 
-/// The conversation as it was given, as a list or as one in JSON, else one made of the prompts.
+/// The conversation: the system prompt unless the turns begin with one, the turns that were before, as a list or as one in JSON, and the prompt.
 fn messages(input: &Value) -> Value {
-    let given = match &input["messages"] {
+    let before = match &input["messages"] {
         Value::String(text) => serde_json::from_str(text).unwrap_or_default(),
         other => other.clone(),
     };
-    if let Value::Array(messages) = given
-        && !messages.is_empty()
-    {
-        return Value::Array(messages);
-    }
-    let system = input["system_prompt"].as_str().filter(|text| !text.is_empty()).map(|text| json!({"role": "system", "content": text}));
-    let user = json!({"role": "user", "content": input["prompt"].as_str().unwrap_or_default()});
-    system.into_iter().chain([user]).collect()
+    let before = if let Value::Array(turns) = before { turns } else { Vec::new() };
+    let says = |name: &str| input[name].as_str().filter(|text| !text.is_empty());
+    let turn = |role: &str, content: &str| json!({"role": role, "content": content});
+    let is_instructed = before.first().is_some_and(|first| first["role"] == "system");
+    let system = says("system_prompt").filter(|_| !is_instructed).map(|text| turn("system", text));
+    let prompt = says("prompt").map(|text| turn("user", text));
+    system.into_iter().chain(before).chain(prompt).collect()
 }
 
 fn texts(input: &Value) -> Value {
@@ -81,11 +80,22 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_that_is_given_is_kept() {
-        let messages = json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]);
-        for given in [messages.clone(), Value::String(messages.to_string())] {
-            assert_eq!(body(Endpoint::Chat, None, &json!({"messages": given, "prompt": ""}))["messages"], messages);
+    fn the_turns_before_stand_between_the_system_prompt_and_the_prompt() {
+        let turns = json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]);
+        for given in [turns.clone(), Value::String(turns.to_string())] {
+            let whole = &body(Endpoint::Chat, None, &json!({"messages": given, "prompt": ""}))["messages"];
+            assert_eq!(whole, &turns);
+            let whole = &body(Endpoint::Chat, None, &json!({"messages": given, "prompt": "c", "system_prompt": "s"}))["messages"];
+            let said: Vec<&str> = whole.as_array().unwrap().iter().map(|turn| turn["content"].as_str().unwrap()).collect();
+            assert_eq!(said, ["s", "a", "b", "c"]);
         }
+    }
+
+    #[test]
+    fn a_conversation_with_instructions_of_its_own_gets_no_others() {
+        let turns = json!([{"role": "system", "content": "mine"}, {"role": "user", "content": "a"}]);
+        let input = json!({"messages": turns, "system_prompt": "theirs"});
+        assert_eq!(body(Endpoint::Chat, None, &input)["messages"], turns);
     }
 
     #[test]
