@@ -25,13 +25,11 @@ use crate::instance::{DeathCause, Instance};
 use crate::run::{Fate, Finished, Surroundings, Turn, run};
 use crate::slot::IdleSlot;
 use crate::supervise::supervise;
-use floor::{Floor, InstanceId, Needs, Place, Waiting};
+use floor::{End, Floor, InstanceId, Needs, Place, Waiting};
 use plan::{Step, next_step, next_wake};
 
 /// A prediction that so many instances did not take is given up.
 const REFUSALS_MAX: u32 = 3;
-/// A version that failed more often in a row is started again only when somebody waits for it.
-const FAILURES_BEFORE_NO_REPLACEMENT: u32 = 3;
 /// For the last events to reach the gateway when the runner stops.
 const FORWARD_WAIT: Duration = Duration::from_secs(2);
 
@@ -291,18 +289,11 @@ impl Pool {
         self.watch_for_cancel(who);
     }
 
-    /// It ends with the last that runs in it, and another takes its place.
+    /// It ends with the last that runs in it.
     fn end_condemned(&mut self, instance: &Instance) {
-        self.floor.let_go(instance.id);
+        self.floor.condemn(instance.id);
         if self.floor.instances.get(&instance.id).is_some_and(|place| place.busy() == 0) {
             instance.retire();
-        }
-        self.replace(instance.bundle.version);
-    }
-
-    fn replace(&mut self, version: VersionId) {
-        if let Some(version) = self.floor.versions.get_mut(&version) {
-            version.replace = version.failures < FAILURES_BEFORE_NO_REPLACEMENT;
         }
     }
 
@@ -311,15 +302,16 @@ impl Pool {
             Ok(instance) => instance,
             Err(error) => return tracing::error!(%error, "a supervision broke"),
         };
-        let version = instance.bundle.version;
         self.ready.remove(&instance.id);
-        self.floor.gone(instance.id);
-        let Some(death) = instance.death() else { return };
-        tracing::info!(instance = instance.id.0, version = %version.short(), cause = ?death.cause, oom = death.oom, "an instance is gone");
-        if death.cause != DeathCause::Retired {
-            self.floor.back_off(version, Instant::now());
-            self.replace(version);
-        }
+        let death = instance.death().expect("an instance is supervised until it is dead");
+        let version = instance.bundle.version.short();
+        tracing::info!(instance = instance.id.0, %version, cause = ?death.cause, oom = death.oom, "an instance is gone");
+        let end = match death.cause {
+            DeathCause::Retired if instance.is_condemned() => End::Condemned,
+            DeathCause::Retired => End::Asked,
+            DeathCause::Exited(_) | DeathCause::WorkerDied => End::Crashed,
+        };
+        self.floor.ended(instance.id, end, Instant::now());
     }
 
     fn refuse(&mut self, turn: Turn, code: FailCode, message: &str, prints: &str) {

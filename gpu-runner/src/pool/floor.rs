@@ -13,10 +13,23 @@ const WAITING_MAX: usize = 10_000;
 /// The first wait after a failure; it doubles with each one in a row.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+/// A version that failed more often in a row is started again only when somebody waits for it.
+const FAILURES_BEFORE_NO_REPLACEMENT: u32 = 3;
 
 /// Never used twice in the life of a runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceId(pub u32);
+
+/// How an instance came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was let go.
+    Asked,
+    /// It was not to be used again.
+    Condemned,
+    /// Nobody asked for it.
+    Crashed,
+}
 
 /// What an instance of a version takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +100,11 @@ impl<S> Place<S> {
             Stage::Ready { busy: 0, used_at, .. } => Some(*used_at),
             _ => None,
         }
+    }
+
+    /// Whether it is to serve on: it has not been told to end.
+    pub const fn is_counted_on(&self) -> bool {
+        !matches!(self.stage, Stage::Leaving { .. })
     }
 
     pub const fn has_idle_slot(&self) -> bool {
@@ -187,6 +205,26 @@ impl<W, S> Floor<W, S> {
         }
     }
 
+    /// Like [`Floor::let_go`], and another takes its place, unless it has been let go before or is gone.
+    pub fn condemn(&mut self, instance: InstanceId) {
+        let Some(place) = self.instances.get(&instance).filter(|place| place.is_counted_on()) else { return };
+        let version = place.version;
+        self.let_go(instance);
+        self.replace(version);
+    }
+
+    /// It is gone, and another takes its place if it was counted on to the last: of an instance that is condemned either its last
+    /// prediction's end or its own is heard first, and it is replaced once.
+    pub fn ended(&mut self, instance: InstanceId, end: End, now: Instant) {
+        let Some(place) = self.gone(instance) else { return };
+        if end == End::Crashed {
+            self.back_off(place.version, now);
+        }
+        if end != End::Asked && place.is_counted_on() {
+            self.replace(place.version);
+        }
+    }
+
     pub fn gone(&mut self, instance: InstanceId) -> Option<Place<S>> {
         let place = self.instances.remove(&instance)?;
         if let Some(gpu) = place.gpu {
@@ -212,6 +250,12 @@ impl<W, S> Floor<W, S> {
         }
     }
 
+    fn replace(&mut self, version: VersionId) {
+        if let Some(version) = self.versions.get_mut(&version) {
+            version.replace = version.failures < FAILURES_BEFORE_NO_REPLACEMENT;
+        }
+    }
+
     /// Drops what is known of versions that have nothing here any more.
     pub fn forget_idle_versions(&mut self, now: Instant) {
         let here: Vec<VersionId> = self.instances.values().map(|place| place.version).collect();
@@ -232,5 +276,68 @@ impl<W, S> Floor<W, S> {
             retry_at: None,
             replace: false,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::Digest;
+
+    const NEEDS: Needs = Needs { concurrency: 1, gpu: false };
+
+    /// A floor with one instance that runs a prediction.
+    fn busy() -> (Floor<u32, ()>, VersionId, InstanceId, Instant) {
+        let (mut floor, version, now) = (Floor::new(4, 0), VersionId::new(Digest::of(b"v")), Instant::now());
+        floor.arrive(version, NEEDS, Waiting { since: now, account: "a".to_owned(), entry: 0 }).unwrap();
+        let instance = floor.start(version, None);
+        floor.ready(instance, vec![()], now);
+        floor.take(version, instance).unwrap();
+        (floor, version, instance, now)
+    }
+
+    #[test]
+    fn a_condemned_instance_is_replaced_once_whichever_end_is_heard_first() {
+        for gone_first in [true, false] {
+            for end in [End::Condemned, End::Crashed] {
+                let (mut floor, version, instance, now) = busy();
+                let mut replacements = 0;
+                for its_own in [gone_first, !gone_first] {
+                    if its_own {
+                        floor.ended(instance, end, now);
+                    } else {
+                        floor.release(instance, None, now);
+                        floor.condemn(instance);
+                    }
+                    floor.forget_idle_versions(now);
+                    if floor.versions.get(&version).is_some_and(|version| version.replace) {
+                        floor.start(version, None);
+                        replacements += 1;
+                    }
+                }
+                assert_eq!(replacements, 1, "{end:?}, gone first: {gone_first}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_instance_that_was_let_go_is_not_replaced_however_it_ends() {
+        for end in [End::Asked, End::Condemned, End::Crashed] {
+            let (mut floor, version, instance, now) = busy();
+            floor.let_go(instance);
+            floor.release(instance, None, now);
+            floor.ended(instance, end, now);
+            assert!(!floor.versions[&version].replace, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_fails_again_and_again_is_not_replaced_for_nobody() {
+        let (mut floor, version, instance, now) = busy();
+        for _ in 1..FAILURES_BEFORE_NO_REPLACEMENT {
+            floor.back_off(version, now);
+        }
+        floor.ended(instance, End::Crashed, now);
+        assert!(!floor.versions[&version].replace);
     }
 }
