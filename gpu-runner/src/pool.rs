@@ -205,7 +205,7 @@ impl Pool {
         let id = self.floor.start(fleet, gpu);
         tracing::info!(instance = id.0, %version, errand = errand.name(), model = %bundle.model, "an instance starts");
         let site = self.site.clone();
-        let task = self.starts.spawn(async move { (id, site.start(Order { id, bundle, grant, gpu }).await) });
+        let task = self.starts.spawn(async move { (id, site.start(Order { id, errand, bundle, grant, gpu }).await) });
         self.works_for.insert(task.id(), id);
     }
 
