@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fabric::Directory;
-use protocol::prediction::Errand;
 use protocol::wire::{Bundle, Grant, RunnerCard, VersionCard};
-use protocol::{Clock, Timestamp, VersionId};
+use protocol::{Clock, Timestamp};
 use tokio::time::Instant;
 
 use crate::RunnerConfig;
 use crate::gpu;
 use crate::instance::Instance;
 use crate::instance::start::Site;
+use crate::pool::fleet::FleetId;
 use crate::pool::floor::{Floor, InstanceId, Stage};
 
 /// Changes within this time are published together.
@@ -25,7 +25,7 @@ const RENEWED_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Standing<'a, W, S> {
     pub floor: &'a Floor<W, S>,
-    pub known: &'a HashMap<VersionId, (Arc<Bundle>, Grant)>,
+    pub known: &'a HashMap<FleetId, (Arc<Bundle>, Grant)>,
     pub ready: &'a HashMap<InstanceId, Arc<Instance>>,
     pub idle_expiry: Duration,
 }
@@ -55,6 +55,11 @@ impl Cards {
         Self { blank, gpu_sku: gpu::sku(&site.gpus[..site.gpus.len().min(1)]), directory, clock, published_at: None, changed: true }
     }
 
+    /// SKUs that this machine has.
+    pub fn hardware(&self) -> &[String] {
+        &self.blank.hardware
+    }
+
     pub const fn note_change(&mut self) {
         self.changed = true;
     }
@@ -67,9 +72,9 @@ impl Cards {
         {
             return due_at;
         }
-        let versions = standing.known.iter().filter_map(|(version, (bundle, _))| self.version_card(*version, bundle, standing, now));
+        let versions = standing.known.iter().filter_map(|(fleet, (bundle, _))| self.version_card(fleet, bundle, standing, now));
         let mut versions: Vec<VersionCard> = versions.collect();
-        versions.sort_by_key(|card| card.version);
+        versions.sort_by(|a, b| (a.version, a.errand, &a.deployment).cmp(&(b.version, b.errand, &b.deployment)));
         self.directory.publish(RunnerCard { versions, seen_at: self.clock.now(), ..self.blank.clone() });
         self.published_at = Some(now);
         self.changed = false;
@@ -84,27 +89,27 @@ impl Cards {
         Some(self.published_at? + if self.changed { CHANGES_TOGETHER } else { RENEWED_EVERY })
     }
 
-    fn version_card<W, S>(&self, id: VersionId, bundle: &Bundle, standing: &Standing<'_, W, S>, now: Instant) -> Option<VersionCard> {
+    fn version_card<W, S>(&self, id: &FleetId, bundle: &Bundle, standing: &Standing<'_, W, S>, now: Instant) -> Option<VersionCard> {
         let Standing { floor, ready, idle_expiry, .. } = standing;
-        let version = floor.versions.get(&id)?;
+        let fleet = floor.fleets.get(id)?;
         let mut card = VersionCard {
-            version: id,
-            errand: Errand::Predict,
-            deployment: None,
+            version: id.version,
+            errand: id.errand,
+            deployment: id.deployment.clone(),
             model: bundle.model.clone(),
-            hardware: if version.needs.gpu { self.gpu_sku.clone() } else { "cpu".to_owned() },
+            hardware: if fleet.needs.gpu { self.gpu_sku.clone() } else { "cpu".to_owned() },
             instances_warm: 0,
             instances_starting: 0,
             slots_idle: 0,
             slots_busy: 0,
-            queued: count(version.queue.len()),
+            queued: count(fleet.queue.len()),
             memory_bytes: 0,
             warm_until: None,
         };
         let mut idle_until = None;
         for (instance, place) in floor.of(id) {
             card.slots_busy += place.busy();
-            card.memory_bytes += ready.get(instance).and_then(|instance| instance.resident_bytes()).unwrap_or_default();
+            card.memory_bytes += ready.get(&instance).and_then(|instance| instance.resident_bytes()).unwrap_or_default();
             match &place.stage {
                 Stage::Starting => card.instances_starting += 1,
                 Stage::Ready { idle, .. } => {
@@ -115,7 +120,8 @@ impl Cards {
             }
             idle_until = idle_until.max(place.idle_since().map(|since| since + *idle_expiry));
         }
-        card.warm_until = idle_until.map(|until| self.at(until, now));
+        // What an order keeps has no such end.
+        card.warm_until = idle_until.filter(|_| fleet.terms.instances_min == 0).map(|until| self.at(until, now));
         Some(card)
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use protocol::wire::Grant;
+use protocol::wire::{Assignment, Grant};
 use protocol::{Digest, PredictionId, VersionConfig};
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use serde_json::Value;
@@ -62,9 +62,12 @@ impl Desk {
     }
 
     /// The prediction's files until the returned guard is dropped, and its input with addresses that the model can reach.
-    pub fn open(self: &Arc<Self>, prediction: PredictionId, grant: &Grant, config: &VersionConfig, input: Value) -> (OpenFiles, Value) {
+    pub fn open(self: &Arc<Self>, assignment: &Assignment) -> (OpenFiles, Value) {
+        let Assignment { prediction, grant, bundle, input, .. } = assignment;
+        let (prediction, config) = (*prediction, &bundle.config);
         let mut sources = HashMap::new();
-        let input = map_files(&config.openapi_schema, config.input_schema(), input, &mut |text| {
+        let schema = config.input_schema_of(assignment.errand);
+        let input = map_files(&config.openapi_schema, schema, input.clone(), &mut |text| {
             let reachable = text.starts_with(INPUTS) || text.starts_with("http://") || text.starts_with("https://");
             if !reachable {
                 return Value::String(text);

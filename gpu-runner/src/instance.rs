@@ -1,12 +1,13 @@
 //! One running copy of a version: from its files to a process that answers, and what is known of it while it lives.
 
+mod cog;
 mod command;
 pub mod start;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use protocol::prediction::ColdStart;
+use protocol::prediction::{ColdStart, Errand};
 use protocol::wire::{Bundle, FailCode};
 use tokio::sync::SetOnce;
 use tokio::time::Instant;
@@ -21,6 +22,7 @@ use crate::scratch::Scratch;
 #[derive(Debug)]
 pub struct Instance {
     pub id: InstanceId,
+    pub errand: Errand,
     pub bundle: Arc<Bundle>,
     pub hardware: String,
     pub model: Model,
@@ -66,7 +68,10 @@ impl Death {
 
 impl Instance {
     pub fn concurrency(&self) -> u32 {
-        self.bundle.config.concurrency.max(1)
+        match self.errand {
+            Errand::Predict => self.bundle.config.concurrency.max(1),
+            Errand::Train => 1,
+        }
     }
 
     /// Asks for its end; [`Instance::died`] tells when it has come.

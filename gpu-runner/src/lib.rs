@@ -1,7 +1,7 @@
 //! Runs a version in a slot of a GPU or CPU: warm pools, model processes, the cache of weights. Speaks only the wire, and holds no secret of
 //! the platform but the short-lived grants that come with assignments.
 //!
-//! The road inside: the inbox → `pool` (a fair `queue` for each version, a `plan` of what to do next) → `instance` (files, environment,
+//! The road inside: the inbox and the standing orders → `pool` (a fair `queue` for each fleet, a `plan` of what to do next) → `instance` (files, environment,
 //! sandbox, process) → `run` (one prediction in a `slot`) → `model` (Cog's or `OpenAI`'s protocol) → `backlog` → events on the call.
 
 mod backlog;
@@ -110,7 +110,8 @@ pub async fn serve(
     site.clear_all().await;
     let inbox = fabric.listen(&config.id);
     tracing::info!(runner = config.id, isolation = site.sandbox.describe(), gpus = site.gpus.len(), "the runner takes assignments");
-    Pool::new(&config, site, fabric.directory().clone(), clock).serve(inbox, stop).await;
+    let orders = fabric.orders().watch();
+    Pool::new(&config, site, &fabric, clock).serve(inbox, orders, stop).await;
     tracing::info!(runner = config.id, "the runner has stopped");
     Ok(())
 }

@@ -6,6 +6,7 @@ mod lines;
 pub mod openai;
 mod prompt;
 
+use protocol::prediction::Errand;
 use protocol::wire::{FailCode, Started, TokenUsage};
 use protocol::{PredictionId, VersionConfig};
 use serde_json::Value;
@@ -18,6 +19,7 @@ use crate::files::{Desk, RunFiles};
 #[derive(Debug)]
 pub struct Run<'a> {
     pub prediction: PredictionId,
+    pub errand: Errand,
     pub config: &'a VersionConfig,
     pub input: Value,
     pub started: Started,

@@ -2,17 +2,21 @@
 //!
 //! One task; what to do next is decided by the pure functions of `plan` over the state in `floor`, and done here.
 
+pub mod fleet;
 pub mod floor;
+mod orders;
 mod plan;
+mod waits;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fabric::{Call, Directory, Inbox};
-use protocol::wire::{Bundle, Ended, FailCode, Grant, Outcome};
-use protocol::{Clock, PredictionId, VersionId};
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use fabric::{Call, Fabric, Inbox};
+use protocol::Clock;
+use protocol::wire::{Bundle, Ended, FailCode, Grant, Outcome, StandingOrder};
+use tokio::sync::watch;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,13 +29,14 @@ use crate::instance::{DeathCause, Instance};
 use crate::run::{Fate, Finished, Surroundings, Turn, run};
 use crate::slot::IdleSlot;
 use crate::supervise::supervise;
-use floor::{Floor, InstanceId, Needs, Place, Waiting};
+use fleet::{FleetId, Needs, Waiting};
+use floor::{End, Floor, InstanceId, Place};
+use orders::Orders;
 use plan::{Step, next_step, next_wake};
+use waits::{Waits, Who};
 
 /// A prediction that so many instances did not take is given up.
 const REFUSALS_MAX: u32 = 3;
-/// A version that failed more often in a row is started again only when somebody waits for it.
-const FAILURES_BEFORE_NO_REPLACEMENT: u32 = 3;
 /// For the last events to reach the gateway when the runner stops.
 const FORWARD_WAIT: Duration = Duration::from_secs(2);
 
@@ -41,8 +46,9 @@ type Started = (InstanceId, Result<(Arc<Instance>, Attendants), StartError>);
 pub struct Pool {
     site: Arc<Site>,
     floor: Floor<Turn, IdleSlot>,
-    /// What is needed to start a version though nothing of it waits.
-    known: HashMap<VersionId, (Arc<Bundle>, Grant)>,
+    /// What is needed to start an instance though nothing waits for it.
+    known: HashMap<FleetId, (Arc<Bundle>, Grant)>,
+    orders: Orders,
     ready: HashMap<InstanceId, Arc<Instance>>,
     idle_expiry: Duration,
     drain_grace: Duration,
@@ -53,28 +59,19 @@ pub struct Pool {
     supervisions: JoinSet<Arc<Instance>>,
     /// Which instance a task works for, should it panic.
     works_for: HashMap<Id, InstanceId>,
-    /// One task for each prediction that waits: it ends when the prediction is cancelled.
-    cancels: JoinSet<Who>,
-    cancel_of: HashMap<(PredictionId, u32), AbortHandle>,
+    waits: Waits,
     around: Surroundings,
 }
 
-/// A prediction that waits.
-#[derive(Clone, Debug)]
-struct Who {
-    version: VersionId,
-    account: String,
-    key: (PredictionId, u32),
-}
-
 impl Pool {
-    pub fn new(config: &RunnerConfig, site: Site, directory: Directory, clock: Clock) -> Self {
+    pub fn new(config: &RunnerConfig, site: Site, fabric: &Fabric, clock: Clock) -> Self {
         let floor = Floor::new(config.instances_max, site.gpus.len());
-        let cards = Cards::new(config, &site, directory, clock);
+        let cards = Cards::new(config, &site, fabric.directory().clone(), clock);
         Self {
             site: Arc::new(site),
             floor,
             known: HashMap::new(),
+            orders: Orders::default(),
             ready: HashMap::new(),
             idle_expiry: config.idle_expiry,
             drain_grace: config.drain_grace,
@@ -83,14 +80,14 @@ impl Pool {
             runs: JoinSet::new(),
             supervisions: JoinSet::new(),
             works_for: HashMap::new(),
-            cancels: JoinSet::new(),
-            cancel_of: HashMap::new(),
+            waits: Waits::default(),
             around: Surroundings { forwarders: TaskTracker::new(), halt: CancellationToken::new() },
         }
     }
 
     /// Runs until `stop`, then drains.
-    pub async fn serve(mut self, mut inbox: Inbox, stop: CancellationToken) {
+    pub async fn serve(mut self, mut inbox: Inbox, mut orders: watch::Receiver<Arc<[StandingOrder]>>, stop: CancellationToken) {
+        orders.mark_changed();
         loop {
             self.advance();
             let wake_at = self.publish_and_look_ahead();
@@ -100,7 +97,11 @@ impl Pool {
                 Some(finished) = self.runs.join_next_with_id(), if !self.runs.is_empty() => self.finished(finished),
                 Some(instance) = self.supervisions.join_next(), if !self.supervisions.is_empty() => self.gone(instance),
                 Some(started) = self.starts.join_next_with_id(), if !self.starts.is_empty() => self.started(started),
-                Some(who) = self.cancels.join_next(), if !self.cancels.is_empty() => self.cancelled(who),
+                who = self.waits.cancelled() => self.cancelled(&who),
+                Ok(()) = orders.changed() => {
+                    let list = orders.borrow_and_update().clone();
+                    self.follow(list);
+                }
                 call = inbox.next() => match call {
                     Some(call) => self.arrive(call),
                     None => break,
@@ -120,49 +121,53 @@ impl Pool {
         next_wake(&self.floor, Instant::now(), self.idle_expiry).map_or(publish_at, |wake_at| wake_at.min(publish_at))
     }
 
+    /// Takes a new list of orders in place of the one before it.
+    fn follow(&mut self, list: Arc<[StandingOrder]>) {
+        self.orders = Orders::new(list, self.cards.hardware());
+        for (fleet, order) in self.orders.fleets() {
+            self.known.insert(fleet, (order.bundle.clone(), order.grant.clone()));
+        }
+        for (fleet, (bundle, _)) in &self.known {
+            self.floor.open(fleet, self.orders.needs(fleet, &bundle.config), self.orders.terms(fleet));
+        }
+    }
+
     fn arrive(&mut self, call: Call) {
-        let assignment = &call.assignment;
-        let (version, config) = (assignment.bundle.version, &assignment.bundle.config);
-        let needs = Needs { concurrency: config.concurrency.max(1), gpu: config.resources.gpu };
-        let who = Who { version, account: assignment.account.clone(), key: (assignment.prediction, assignment.attempt) };
-        self.known.insert(version, (assignment.bundle.clone(), assignment.grant.clone()));
+        let who = Who::of(&call.assignment);
+        let needs = self.open(&who.fleet, &call);
         let turn = Turn { call: Arc::new(call), arrived_at: Instant::now(), refusals: 0 };
         if needs.gpu && self.site.gpus.is_empty() {
             return self.refuse(turn, FailCode::NoCapacity, "this runner has no GPU", "");
         }
         let waiting = Waiting { since: turn.arrived_at, account: who.account.clone(), entry: turn };
-        if let Err(refused) = self.floor.arrive(version, needs, waiting) {
+        if let Err(refused) = self.floor.arrive(&who.fleet, waiting) {
             return self.refuse(refused.entry, FailCode::NoCapacity, "too many predictions wait for this version", "");
         }
         self.advance();
         self.watch_for_cancel(who);
     }
 
-    /// A prediction that still waits is taken out of the queue when it is cancelled.
-    fn watch_for_cancel(&mut self, who: Who) {
-        let Some(call) = self.floor.find(who.version, &who.account, |turn| key_of(turn) == who.key).map(|turn| turn.call.clone()) else {
-            return;
-        };
-        let key = who.key;
-        let watch = self.cancels.spawn(async move {
-            call.cancelled().await;
-            who
-        });
-        self.cancel_of.insert(key, watch);
+    /// Makes the call's fleet known. Of what is ordered, the order's own grant is kept: it opens the version's blobs for longer.
+    fn open(&mut self, fleet: &FleetId, call: &Call) -> Needs {
+        let bundle = &call.assignment.bundle;
+        if self.orders.order_of(fleet).is_none() || !self.known.contains_key(fleet) {
+            self.known.insert(fleet.clone(), (bundle.clone(), call.assignment.grant.clone()));
+        }
+        let needs = self.orders.needs(fleet, &bundle.config);
+        self.floor.open(fleet, needs, self.orders.terms(fleet));
+        needs
     }
 
-    /// Its watch holds its line open.
-    fn waits_no_more(&mut self, turn: &Turn) {
-        if let Some(watch) = self.cancel_of.remove(&key_of(turn)) {
-            watch.abort();
+    /// A prediction that still waits is taken out of the queue when it is cancelled.
+    fn watch_for_cancel(&mut self, who: Who) {
+        let waiting = self.floor.find(&who.fleet, &who.account, |turn| who.is(turn));
+        if let Some(call) = waiting.map(|turn| turn.call.clone()) {
+            self.waits.begin(who, call);
         }
     }
 
-    fn cancelled(&mut self, who: Result<Who, JoinError>) {
-        // An aborted watch belongs to a prediction that does not wait any more.
-        let Ok(who) = who else { return };
-        self.cancel_of.remove(&who.key);
-        if let Some(waiting) = self.floor.leave(who.version, &who.account, |turn| key_of(turn) == who.key) {
+    fn cancelled(&mut self, who: &Who) {
+        if let Some(waiting) = self.floor.leave(&who.fleet, &who.account, |turn| who.is(turn)) {
             self.conclude(waiting.entry, Outcome::Canceled, "");
         }
     }
@@ -172,29 +177,35 @@ impl Pool {
         let now = Instant::now();
         while let Some(step) = next_step(&self.floor, now, self.idle_expiry) {
             match step {
-                Step::Run { version, instance } => self.run(version, instance),
-                Step::Start { version, gpu } => self.start(version, gpu),
+                Step::Run { instance } => self.run(instance),
+                Step::Start { fleet, gpu } => self.start(fleet, gpu),
                 Step::LetGo { instance } => self.let_go(instance),
+                Step::Cancel { fleet } => {
+                    for waiting in self.floor.give_up(&fleet) {
+                        self.conclude(waiting.entry, Outcome::Canceled, "");
+                    }
+                }
             }
             self.cards.note_change();
         }
-        self.floor.forget_idle_versions(now);
-        self.known.retain(|version, _| self.floor.versions.contains_key(version));
+        self.floor.forget_idle_fleets(now);
+        self.known.retain(|fleet, _| self.floor.fleets.contains_key(fleet));
     }
 
-    fn run(&mut self, version: VersionId, instance: InstanceId) {
-        let Some((waiting, slot)) = self.floor.take(version, instance) else { return };
-        self.waits_no_more(&waiting.entry);
+    fn run(&mut self, instance: InstanceId) {
+        let Some((waiting, slot)) = self.floor.take(instance) else { return };
+        self.waits.end(&waiting.entry);
         let task = self.runs.spawn(run(slot.occupy(), waiting.entry, self.around.clone()));
         self.works_for.insert(task.id(), instance);
     }
 
-    fn start(&mut self, version: VersionId, gpu: Option<usize>) {
-        let id = self.floor.start(version, gpu);
-        let (bundle, grant) = self.known.get(&version).cloned().expect("what the floor has, was brought by an assignment");
-        tracing::info!(instance = id.0, version = %version.short(), model = %bundle.model, "an instance starts");
+    fn start(&mut self, fleet: FleetId, gpu: Option<usize>) {
+        let (bundle, grant) = self.known.get(&fleet).cloned().expect("what the floor has, was brought by an assignment or an order");
+        let (version, errand) = (fleet.version.short(), fleet.errand);
+        let id = self.floor.start(fleet, gpu);
+        tracing::info!(instance = id.0, %version, errand = errand.name(), model = %bundle.model, "an instance starts");
         let site = self.site.clone();
-        let task = self.starts.spawn(async move { (id, site.start(Order { id, bundle, grant, gpu }).await) });
+        let task = self.starts.spawn(async move { (id, site.start(Order { id, errand, bundle, grant, gpu }).await) });
         self.works_for.insert(task.id(), id);
     }
 
@@ -241,10 +252,10 @@ impl Pool {
 
     /// All that wait are told, instead of trying again for ever: what failed once for want of a file or a package fails again.
     fn failed_to_start(&mut self, id: InstanceId, error: &StartError) {
-        let Some(Place { version, .. }) = self.floor.gone(id) else { return };
-        tracing::warn!(instance = id.0, version = %version.short(), error = error as &dyn std::error::Error, "an instance did not start");
-        self.floor.back_off(version, Instant::now());
-        for waiting in self.floor.give_up(version) {
+        let Some(Place { fleet, .. }) = self.floor.gone(id) else { return };
+        tracing::warn!(instance = id.0, version = %fleet.version.short(), error = error as &dyn std::error::Error, "an instance did not start");
+        self.floor.back_off(&fleet, Instant::now());
+        for waiting in self.floor.give_up(&fleet) {
             self.refuse(waiting.entry, error.code(), &error.message(), error.prints());
         }
     }
@@ -265,44 +276,38 @@ impl Pool {
                 return;
             }
         };
-        let version = instance.bundle.version;
         self.floor.release(instance.id, slot, now);
         match fate {
-            Fate::Answered => self.floor.worked(version),
+            Fate::Answered => {
+                if let Some(place) = self.floor.instances.get(&instance.id) {
+                    let fleet = place.fleet.clone();
+                    self.floor.worked(&fleet);
+                }
+            }
             Fate::Lost => {}
-            Fate::NotTaken(turn) => self.offer_again(version, turn),
+            Fate::NotTaken(turn) => self.offer_again(turn),
         }
         if instance.is_condemned() {
             self.end_condemned(&instance);
         }
     }
 
-    fn offer_again(&mut self, version: VersionId, mut turn: Turn) {
+    fn offer_again(&mut self, mut turn: Turn) {
         turn.refusals += 1;
         if turn.refusals == REFUSALS_MAX {
             return self.refuse(turn, FailCode::Killed, "the model's process died before it took the prediction", "");
         }
-        let assignment = &turn.call.assignment;
-        let who = Who { version, account: assignment.account.clone(), key: key_of(&turn) };
-        self.known.insert(version, (assignment.bundle.clone(), assignment.grant.clone()));
-        let config = &assignment.bundle.config;
-        let needs = Needs { concurrency: config.concurrency.max(1), gpu: config.resources.gpu };
-        self.floor.put_back(version, needs, Waiting { since: turn.arrived_at, account: who.account.clone(), entry: turn });
+        let who = Who::of(&turn.call.assignment);
+        self.open(&who.fleet, &turn.call);
+        self.floor.put_back(&who.fleet, Waiting { since: turn.arrived_at, account: who.account.clone(), entry: turn });
         self.watch_for_cancel(who);
     }
 
-    /// It ends with the last that runs in it, and another takes its place.
+    /// It ends with the last that runs in it.
     fn end_condemned(&mut self, instance: &Instance) {
-        self.floor.let_go(instance.id);
+        self.floor.condemn(instance.id);
         if self.floor.instances.get(&instance.id).is_some_and(|place| place.busy() == 0) {
             instance.retire();
-        }
-        self.replace(instance.bundle.version);
-    }
-
-    fn replace(&mut self, version: VersionId) {
-        if let Some(version) = self.floor.versions.get_mut(&version) {
-            version.replace = version.failures < FAILURES_BEFORE_NO_REPLACEMENT;
         }
     }
 
@@ -311,15 +316,16 @@ impl Pool {
             Ok(instance) => instance,
             Err(error) => return tracing::error!(%error, "a supervision broke"),
         };
-        let version = instance.bundle.version;
         self.ready.remove(&instance.id);
-        self.floor.gone(instance.id);
-        let Some(death) = instance.death() else { return };
-        tracing::info!(instance = instance.id.0, version = %version.short(), cause = ?death.cause, oom = death.oom, "an instance is gone");
-        if death.cause != DeathCause::Retired {
-            self.floor.back_off(version, Instant::now());
-            self.replace(version);
-        }
+        let death = instance.death().expect("an instance is supervised until it is dead");
+        let version = instance.bundle.version.short();
+        tracing::info!(instance = instance.id.0, %version, cause = ?death.cause, oom = death.oom, "an instance is gone");
+        let end = match death.cause {
+            DeathCause::Retired if instance.is_condemned() => End::Condemned,
+            DeathCause::Retired => End::Asked,
+            DeathCause::Exited(_) | DeathCause::WorkerDied => End::Crashed,
+        };
+        self.floor.ended(instance.id, end, Instant::now());
     }
 
     fn refuse(&mut self, turn: Turn, code: FailCode, message: &str, prints: &str) {
@@ -328,7 +334,7 @@ impl Pool {
 
     /// Ends a prediction that never started.
     fn conclude(&mut self, turn: Turn, outcome: Outcome, prints: &str) {
-        self.waits_no_more(&turn);
+        self.waits.end(&turn);
         let backlog = Arc::new(Backlog::default());
         backlog.log(prints);
         backlog.end(Ended { outcome, run_us: 0, usage: None });
@@ -338,8 +344,8 @@ impl Pool {
     /// What waits goes back to its gateway by its line ending; what runs may finish, for a while; then nothing is left.
     async fn drain(mut self) {
         self.cards.withdraw();
-        self.cancels.shutdown().await;
-        self.floor.versions.clear();
+        self.waits.shutdown().await;
+        self.floor.fleets.clear();
         self.starts.shutdown().await;
         let grace_ends = Instant::now() + self.drain_grace;
         while let Ok(Some(_)) = timeout_at(grace_ends, self.runs.join_next()).await {}
@@ -353,8 +359,4 @@ impl Pool {
         timeout(FORWARD_WAIT, self.around.forwarders.wait()).await.ok();
         self.site.clear_all().await;
     }
-}
-
-fn key_of(turn: &Turn) -> (PredictionId, u32) {
-    (turn.call.assignment.prediction, turn.call.assignment.attempt)
 }

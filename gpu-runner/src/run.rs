@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fabric::Call;
+use protocol::prediction::Errand;
 use protocol::wire::{Ended, FailCode, Outcome, Started, TokenUsage};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -88,9 +89,10 @@ pub async fn run(slot: BusySlot, turn: Turn, around: Surroundings) -> Finished {
 async fn outcome(instance: &Instance, turn: &Turn, backlog: &Backlog, halt: &CancellationToken) -> Option<(Outcome, Option<TokenUsage>)> {
     let assignment = &turn.call.assignment;
     let config = &instance.bundle.config;
-    let (files, input) = instance.desk.open(assignment.prediction, &assignment.grant, config, assignment.input.clone());
+    let (files, input) = instance.desk.open(assignment);
     let run = Run {
         prediction: assignment.prediction,
+        errand: assignment.errand,
         config,
         input,
         started: started(instance, turn.arrived_at),
@@ -106,7 +108,7 @@ async fn outcome(instance: &Instance, turn: &Turn, backlog: &Backlog, halt: &Can
         (_, Some(Stop::Canceled)) => Outcome::Canceled,
         (_, Some(Stop::Timeout)) => {
             let seconds = config.limits.run_seconds_max;
-            failed(FailCode::Timeout, format!("the prediction ran longer than {seconds} s"))
+            failed(FailCode::Timeout, format!("the {} ran longer than {seconds} s", noun(assignment.errand)))
         }
         (_, Some(Stop::Halt)) => failed(FailCode::RunnerLost, "the runner was stopped".to_owned()),
         (ModelEnd::Died | ModelEnd::NotTaken, None) => death(instance).await,
@@ -185,6 +187,13 @@ async fn death(instance: &Instance) -> Outcome {
     };
     let (code, message) = died.failure();
     failed(code, message)
+}
+
+const fn noun(errand: Errand) -> &'static str {
+    match errand {
+        Errand::Predict => "prediction",
+        Errand::Train => "training",
+    }
 }
 
 fn failed(code: FailCode, message: String) -> Outcome {

@@ -1,6 +1,7 @@
 //! The version's own schema, where the runner needs it: which strings are files, and the copy that Cog reads.
 
 use protocol::VersionConfig;
+use protocol::prediction::Errand;
 use serde_json::Value;
 
 use crate::weights::MadeFile;
@@ -55,9 +56,14 @@ pub fn is_list_of_files(config: &VersionConfig) -> bool {
 }
 
 /// The schema as Cog reads it. Cog makes none at run time, and without one it validates nothing and streams nothing; with
-/// `x-cog-streaming` it streams every predictor, those of older releases too.
-pub fn for_cog(config: &VersionConfig) -> MadeFile {
+/// `x-cog-streaming` it streams every predictor, those of older releases too. A trainer is streamed as well when it is asked as a predictor
+/// is, and then Cog checks what it is given by the predictor's schemas: the trainer's stand in their place.
+pub fn for_cog(config: &VersionConfig, errand: Errand) -> MadeFile {
     let mut schema = config.openapi_schema.clone();
+    if errand == Errand::Train {
+        set(&mut schema, &["components", "schemas", "Input"], config.input_schema_of(errand).clone());
+        set(&mut schema, &["components", "schemas", "Output"], config.output_schema_of(errand).clone());
+    }
     set(&mut schema, &["paths", "/predictions", "post", "x-cog-streaming"], Value::Bool(true));
     // What is not an object is refused: a stream that broke is joined again by a call that must not start another prediction.
     set(&mut schema, &["components", "schemas", "Input", "type"], Value::from("object"));
@@ -112,15 +118,25 @@ mod tests {
     #[test]
     fn cog_finds_a_schema_that_lets_it_stream() {
         let config: VersionConfig = serde_json::from_value(json!({"protocol": "cog", "openapi_schema": document()})).unwrap();
-        let written: Value = serde_json::from_slice(&for_cog(&config).content).unwrap();
+        let written: Value = serde_json::from_slice(&for_cog(&config, Errand::Predict).content).unwrap();
         assert_eq!(written["paths"]["/predictions"]["post"]["x-cog-streaming"], true);
         assert_eq!(written["components"]["schemas"]["Input"], document()["components"]["schemas"]["Input"]);
     }
 
     #[test]
+    fn cog_checks_a_training_by_the_trainers_schemas() {
+        let schemas = json!({"Input": {}, "Output": {}, "TrainingInput": {"title": "TrainingInput"}, "TrainingOutput": {"type": "string"}});
+        let config = json!({"protocol": "cog", "openapi_schema": {"components": {"schemas": schemas}}});
+        let config: VersionConfig = serde_json::from_value(config).unwrap();
+        let written: Value = serde_json::from_slice(&for_cog(&config, Errand::Train).content).unwrap();
+        assert_eq!(written["components"]["schemas"]["Input"], json!({"title": "TrainingInput", "type": "object"}));
+        assert_eq!(written["components"]["schemas"]["Output"], json!({"type": "string"}));
+    }
+
+    #[test]
     fn a_schema_that_is_no_object_still_gives_one() {
         let config: VersionConfig = serde_json::from_value(json!({"protocol": "cog", "openapi_schema": [1]})).unwrap();
-        let written: Value = serde_json::from_slice(&for_cog(&config).content).unwrap();
+        let written: Value = serde_json::from_slice(&for_cog(&config, Errand::Predict).content).unwrap();
         assert_eq!(written["components"]["schemas"]["Input"], json!({"type": "object"}));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use protocol::prediction::Errand;
+
 use crate::instance::Instance;
 
 #[derive(Debug)]
@@ -26,9 +28,9 @@ impl BusySlot {
         &self.0
     }
 
-    /// `None` when its instance is not to be used again.
+    /// `None` when its instance is not to be used again: a training's never is.
     pub fn vacate(self) -> Option<IdleSlot> {
-        let usable = !self.0.is_condemned() && self.0.death().is_none();
+        let usable = self.0.errand == Errand::Predict && !self.0.is_condemned() && self.0.death().is_none();
         usable.then(|| IdleSlot(self.0))
     }
 }

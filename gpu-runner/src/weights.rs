@@ -11,6 +11,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use protocol::digest::{Digest, VersionId};
 use protocol::manifest::VersionFile;
+use protocol::prediction::Errand;
 use protocol::wire::{Bundle, Grant};
 
 use crate::flights::Flights;
@@ -53,7 +54,7 @@ pub struct MadeFile {
 pub struct Weights {
     blobs: Arc<Blobs>,
     projects: PathBuf,
-    flights: Flights<VersionId, Result<PathBuf, FetchError>>,
+    flights: Flights<(VersionId, Errand), Result<PathBuf, FetchError>>,
 }
 
 /// More than fetch at a time, so that the next is asked for while the last is still being written out.
@@ -73,10 +74,10 @@ impl Weights {
     /// verified in the pass that writes it, and again when its size or time has changed.
     ///
     /// Cancel safe: what has arrived whole stays, and callers for the same version go on.
-    pub async fn project(&self, bundle: &Bundle, grant: &Grant, made: &[MadeFile]) -> Result<PathBuf, FetchError> {
-        let folder = Folder::new(&self.projects, bundle, made)?;
+    pub async fn project(&self, bundle: &Bundle, errand: Errand, grant: &Grant, made: &[MadeFile]) -> Result<PathBuf, FetchError> {
+        let folder = Folder::new(&self.projects, bundle, errand, made)?;
         let (blobs, grant) = (Arc::clone(&self.blobs), grant.clone());
-        self.flights.join(bundle.version, have(folder, blobs, grant)).await
+        self.flights.join((bundle.version, errand), have(folder, blobs, grant)).await
     }
 }
 

@@ -172,6 +172,14 @@ impl VersionConfig {
     pub fn output_schema(&self) -> &Value {
         &self.openapi_schema["components"]["schemas"]["Output"]
     }
+
+    /// The schema of what an errand gives: `Output`, or `TrainingOutput` of a version with a trainer.
+    pub fn output_schema_of(&self, errand: Errand) -> &Value {
+        match errand {
+            Errand::Predict => self.output_schema(),
+            Errand::Train => &self.openapi_schema["components"]["schemas"]["TrainingOutput"],
+        }
+    }
 }
 
 /// The contract between the runner and the model's process.

@@ -102,7 +102,7 @@ impl CogProject {
             protocol: ModelProtocol::Cog,
             command: Vec::new(),
             predictor: Some(self.predictor()?.to_owned()),
-            trainer: None,
+            trainer: self.train.clone(),
             environment: Some(Environment { python: self.python()?, lock: LOCK.to_owned() }),
             concurrency,
             resources: Resources { gpu: self.build.gpu, ..Resources::default() },

@@ -5,6 +5,7 @@ use std::path::Path;
 use protocol::VersionConfig;
 use protocol::manifest::ModelProtocol;
 
+use super::cog::CogDoor;
 use crate::environment::EnvironmentAt;
 use crate::schema;
 
@@ -24,6 +25,8 @@ pub struct Places<'a> {
     pub feira_exe: &'a Path,
     /// Where output files are put.
     pub upload_url: &'a str,
+    /// How Cog is told what to run.
+    pub cog: &'a CogDoor,
     /// The UUID of the instance's GPU.
     pub gpu: Option<&'a str>,
 }
@@ -41,7 +44,8 @@ fn argv(config: &VersionConfig, places: &Places<'_>) -> Option<Vec<String>> {
         // Cog uploads the files of a list all at once and orders them by who was answered first: a list's files come inline instead.
         let uploads = ["--upload-url".to_owned(), places.upload_url.to_owned()];
         let uploads = uploads.into_iter().filter(|_| !schema::is_list_of_files(config));
-        return Some([python].into_iter().chain(server).chain(uploads).collect());
+        let mode = places.cog.arguments.iter().map(|argument| (*argument).to_owned());
+        return Some([python].into_iter().chain(server).chain(mode).chain(uploads).collect());
     };
     let own = places.environment.map(|environment| environment.path.join("bin").join(program));
     let program = match own.filter(|path| !program.contains('/') && path.exists()) {
@@ -69,7 +73,8 @@ fn env(config: &VersionConfig, places: &Places<'_>) -> Vec<(String, String)> {
         env.push(("VIRTUAL_ENV", environment.path.to_string_lossy().into_owned()));
     }
     if config.protocol == ModelProtocol::Cog {
-        env.push(("COG_PREDICT_TYPE_STUB", config.predictor.clone().unwrap_or_default()));
+        env.extend(places.cog.env.iter().cloned());
+        env.push(("FEIRA_UPLOAD_URL", places.upload_url.to_owned()));
         env.push(("COG_MAX_CONCURRENCY", config.concurrency.max(1).to_string()));
         env.push(("COG_LOG_LEVEL", "warning".to_owned()));
         // A stream that is joined again starts where the prediction is; a replay that was cut would be refused instead.
@@ -80,7 +85,11 @@ fn env(config: &VersionConfig, places: &Places<'_>) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cog::cog_door;
     use super::*;
+    use protocol::prediction::Errand;
+    use protocol::wire::Bundle;
+    use protocol::{Digest, VersionId};
     use serde_json::{Value, json};
 
     fn config(more: &Value) -> VersionConfig {
@@ -90,7 +99,15 @@ mod tests {
     }
 
     fn commanded(config: &VersionConfig, environment: Option<&EnvironmentAt>) -> Option<Command> {
-        let places = Places { environment, feira_exe: Path::new("/opt/feira"), upload_url: "http://127.0.0.1:5001/o", gpu: None };
+        commanded_for(config, environment, Errand::Predict)
+    }
+
+    fn commanded_for(config: &VersionConfig, environment: Option<&EnvironmentAt>, errand: Errand) -> Option<Command> {
+        let model = "acme/model".parse().unwrap();
+        let bundle = Bundle { model, version: VersionId::new(Digest::of(b"v")), config: config.clone(), files: Vec::new() };
+        let cog = cog_door(&bundle, errand);
+        let places =
+            Places { environment, feira_exe: Path::new("/opt/feira"), upload_url: "http://127.0.0.1:5001/o", cog: &cog, gpu: None };
         command(config, &places)
     }
 
@@ -104,6 +121,15 @@ mod tests {
         assert_eq!(command.argv.join(" "), "/envs/a/bin/python -m cog.server.http --host 127.0.0.1 --upload-url http://127.0.0.1:5001/o");
         assert!(command.env.contains(&("COG_PREDICT_TYPE_STUB".to_owned(), "predict.py:Predictor".to_owned())));
         assert!(command.env.contains(&("PATH".to_owned(), format!("/envs/a/bin:{SYSTEM_PATH}"))));
+    }
+
+    #[test]
+    fn a_trainer_is_served_in_the_mode_that_cog_has_for_it() {
+        let config = config(&json!({"predictor": "predict.py:Predictor", "trainer": "train.py:train"}));
+        let command = commanded_for(&config, Some(&environment()), Errand::Train).unwrap();
+        assert!(command.argv.join(" ").contains("--x-mode train"));
+        assert!(command.env.contains(&("FEIRA_TRAINER".to_owned(), "train.py:train".to_owned())));
+        assert!(command.env.iter().all(|(name, _)| name != "COG_PREDICT_TYPE_STUB"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use protocol::manifest::ModelProtocol;
-use protocol::prediction::ColdStart;
+use protocol::prediction::{ColdStart, Errand};
 use protocol::wire::{Bundle, FailCode, Grant};
 use protocol::{Entropy, VersionConfig};
 use tokio::sync::SetOnce;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Instance;
+use super::cog::{CogDoor, cog_door, serves};
 use super::command::{Places, command};
 use crate::environment::{EnvironmentAt, EnvironmentError, Environments};
 use crate::files::Desk;
@@ -29,7 +30,7 @@ use crate::prints::Prints;
 use crate::sandbox::{Confined, Exit, Launch, LaunchError, Sandbox, wipe};
 use crate::scratch::Scratch;
 use crate::weights::{FetchError, Weights};
-use crate::{micros, schema, sidecar};
+use crate::{micros, sidecar};
 
 /// The first looks at a starting process are this close together.
 const HEALTH_PAUSE: Duration = Duration::from_millis(2);
@@ -59,6 +60,7 @@ pub struct Site {
 #[derive(Clone, Debug)]
 pub struct Order {
     pub id: InstanceId,
+    pub errand: Errand,
     pub bundle: Arc<Bundle>,
     pub grant: Grant,
     pub gpu: Option<usize>,
@@ -74,6 +76,8 @@ pub enum StartError {
     NoLock,
     #[error("the version names nothing that could be started")]
     NoCommand,
+    #[error("the version has no train function")]
+    NoTrainer,
     #[error("the model's process could not be started")]
     Launch(#[from] LaunchError),
     #[error("the model's sandbox is not usable")]
@@ -95,7 +99,7 @@ impl StartError {
         match self {
             Self::Fetch(_) => FailCode::FetchFailed,
             Self::Environment(_) | Self::NoLock => FailCode::EnvironmentFailed,
-            Self::NoCommand | Self::Setup { .. } | Self::Exited { .. } | Self::TooSlow { .. } => FailCode::SetupFailed,
+            Self::NoCommand | Self::NoTrainer | Self::Setup { .. } | Self::Exited { .. } | Self::TooSlow { .. } => FailCode::SetupFailed,
             Self::Launch(_) | Self::Sandbox(_) | Self::Broke => FailCode::RunnerLost,
             Self::Oom { .. } => FailCode::Oom,
         }
@@ -105,7 +109,14 @@ impl StartError {
     pub fn prints(&self) -> &str {
         match self {
             Self::Setup { prints, .. } | Self::Exited { prints, .. } | Self::Oom { prints } | Self::TooSlow { prints, .. } => prints,
-            Self::Fetch(_) | Self::Environment(_) | Self::NoLock | Self::NoCommand | Self::Launch(_) | Self::Sandbox(_) | Self::Broke => "",
+            Self::Fetch(_)
+            | Self::Environment(_)
+            | Self::NoLock
+            | Self::NoCommand
+            | Self::NoTrainer
+            | Self::Launch(_)
+            | Self::Sandbox(_)
+            | Self::Broke => "",
         }
     }
 
@@ -144,15 +155,18 @@ impl Site {
     async fn try_start(&self, order: Order) -> Result<(Arc<Instance>, Attendants), StartError> {
         let config = &order.bundle.config;
         let ordered_at = Instant::now();
-        let made = match config.protocol {
-            ModelProtocol::Cog => vec![schema::for_cog(config)],
-            ModelProtocol::Openai => Vec::new(),
+        if !serves(config, order.errand) {
+            return Err(StartError::NoTrainer);
+        }
+        let cog = match config.protocol {
+            ModelProtocol::Cog => cog_door(&order.bundle, order.errand),
+            ModelProtocol::Openai => CogDoor::default(),
         };
-        let project = self.weights.project(&order.bundle, &order.grant, &made).await?;
+        let project = self.weights.project(&order.bundle, order.errand, &order.grant, &cog.made).await?;
         let fetched_at = Instant::now();
         let environment = self.environment(&order, &project).await?;
         let environment_at = Instant::now();
-        let mut launched = self.launch(&order, project, environment.as_ref()).await?;
+        let mut launched = self.launch(&order, project, environment.as_ref(), &cog).await?;
         let model = model_of(config, &launched.confined);
         let seconds = config.limits.setup_seconds_max;
         let becoming_ready = become_ready(&model, &launched.confined);
@@ -171,6 +185,7 @@ impl Site {
         };
         let instance = Instance {
             id: order.id,
+            errand: order.errand,
             hardware: gpu::sku(order.gpu.map_or(&[], |gpu| &self.gpus[gpu..=gpu])),
             model,
             desk: launched.desk,
@@ -195,12 +210,18 @@ impl Site {
         Ok(Some(self.environments.ensure(&wanted.python, &project.join(&wanted.lock)).await?))
     }
 
-    async fn launch(&self, order: &Order, project: PathBuf, environment: Option<&EnvironmentAt>) -> Result<Launched, StartError> {
+    async fn launch(
+        &self,
+        order: &Order,
+        project: PathBuf,
+        environment: Option<&EnvironmentAt>,
+        cog: &CogDoor,
+    ) -> Result<Launched, StartError> {
         let config = &order.bundle.config;
         let doors = self.sandbox.doors().map_err(StartError::Sandbox)?;
         let desk = Arc::new(Desk::new(doors.runner(), &self.entropy.bytes(), self.http.clone(), self.outside.clone()));
         let gpu = order.gpu.map(|gpu| self.gpus[gpu].uuid.clone());
-        let places = Places { environment, feira_exe: &self.feira_exe, upload_url: &desk.upload_url(), gpu: gpu.as_deref() };
+        let places = Places { environment, feira_exe: &self.feira_exe, upload_url: &desk.upload_url(), cog, gpu: gpu.as_deref() };
         let command = command(config, &places).ok_or(StartError::NoCommand)?;
         let of_the_environment = environment.into_iter().flat_map(|at| [at.path.clone(), at.python_prefix.clone()]);
         let own_program = Some(self.feira_exe.clone()).filter(|exe| command.argv[0] == exe.to_string_lossy());

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ::http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use protocol::PredictionId;
+use protocol::prediction::Errand;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -49,7 +50,7 @@ impl Cog {
 
     pub async fn predict(&self, run: Run<'_>) -> ModelEnd {
         let path = format!("/predictions/{}", run.prediction);
-        match put(&self.http, &path, EVENT_STREAM, &run.input).await {
+        match put(&self.http, &path, EVENT_STREAM, &run).await {
             Ok(answer) => Listening::new(&self.http, path, run).until_the_end(answer.into_body()).await,
             Err(end) => end,
         }
@@ -62,8 +63,12 @@ impl Cog {
 }
 
 /// Begins a prediction. The error is how it ended instead.
-async fn put(http: &ModelHttp, path: &str, accept: &str, input: &Value) -> Result<Response<Incoming>, ModelEnd> {
-    let body = json!({"input": input});
+async fn put(http: &ModelHttp, path: &str, accept: &str, run: &Run<'_>) -> Result<Response<Incoming>, ModelEnd> {
+    let mut body = json!({"input": run.input});
+    if run.errand == Errand::Train {
+        // By it the trainer's files are known to be this training's.
+        body["context"] = json!({"training": run.prediction});
+    }
     let mut pause = Duration::from_millis(1);
     let mut waited = Duration::ZERO;
     loop {
@@ -107,7 +112,7 @@ fn why_setup_failed(logs: &str) -> String {
 /// Cog wraps a model's error once or twice in its own words.
 fn unwrapped(error: &str) -> &str {
     let mut error = error;
-    while let Some(inner) = error.strip_prefix("Prediction failed: ") {
+    while let Some(inner) = error.strip_prefix("Prediction failed: ").or_else(|| error.strip_prefix("Training failed: ")) {
         error = inner;
     }
     error
@@ -133,6 +138,7 @@ mod tests {
     #[test]
     fn a_models_own_error_is_taken_out_of_cogs_wrapping() {
         assert_eq!(unwrapped("Prediction failed: Prediction failed: ValueError: boom"), "ValueError: boom");
+        assert_eq!(unwrapped("Prediction failed: Training failed: ValueError: boom"), "ValueError: boom");
         assert_eq!(
             why_setup_failed(
                 "worker setup failed: worker setup failed (slot 1): Setup failed: setup failed: FileNotFoundError: weights/model.bin is missing"

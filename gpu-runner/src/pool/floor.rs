@@ -1,59 +1,36 @@
-//! What the pool has and what waits for it: versions with their queues, instances with their free slots, GPUs. No process, no clock.
+//! What the pool has and what waits for it: fleets with their queues, instances with their free slots, GPUs. No process, no clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::VersionId;
 use tokio::time::Instant;
 
-use crate::queue::FairQueue;
+use super::fleet::{Fleet, FleetId, Needs, Terms, Waiting};
 
-/// Predictions that may wait for one version on one runner.
-const WAITING_MAX: usize = 10_000;
 /// The first wait after a failure; it doubles with each one in a row.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+/// A fleet that failed more often in a row is started again only when somebody waits for it.
+const FAILURES_BEFORE_NO_REPLACEMENT: u32 = 3;
 
 /// Never used twice in the life of a runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceId(pub u32);
 
-/// What an instance of a version takes.
+/// How an instance came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Needs {
-    pub concurrency: u32,
-    pub gpu: bool,
-}
-
-/// What waits, with what the floor must know of it.
-#[derive(Debug)]
-pub struct Waiting<W> {
-    pub since: Instant,
-    pub account: String,
-    pub entry: W,
-}
-
-#[derive(Debug)]
-pub struct Version<W> {
-    pub needs: Needs,
-    pub queue: FairQueue<Waiting<W>>,
-    /// Failures in a row.
-    pub failures: u32,
-    /// No instance is started before.
-    pub retry_at: Option<Instant>,
-    /// An instance was lost that callers counted on: another takes its place though nothing waits.
-    pub replace: bool,
-}
-
-impl<W> Version<W> {
-    pub fn waiting_since(&self) -> Option<Instant> {
-        self.queue.firsts().map(|waiting| waiting.since).min()
-    }
+pub enum End {
+    /// It was let go.
+    Asked,
+    /// It was not to be used again.
+    Condemned,
+    /// Nobody asked for it.
+    Crashed,
 }
 
 #[derive(Debug)]
 pub struct Place<S> {
-    pub version: VersionId,
+    pub fleet: FleetId,
     pub gpu: Option<usize>,
     pub stage: Stage<S>,
 }
@@ -89,6 +66,11 @@ impl<S> Place<S> {
         }
     }
 
+    /// Whether it is to serve on: it has not been told to end.
+    pub const fn is_counted_on(&self) -> bool {
+        !matches!(self.stage, Stage::Leaving { .. })
+    }
+
     pub const fn has_idle_slot(&self) -> bool {
         matches!(&self.stage, Stage::Ready { idle, .. } if !idle.is_empty())
     }
@@ -100,47 +82,53 @@ pub struct Floor<W, S> {
     pub instances_max: usize,
     /// Which of the machine's GPUs is taken.
     pub gpus: Vec<bool>,
-    pub versions: BTreeMap<VersionId, Version<W>>,
+    pub fleets: BTreeMap<FleetId, Fleet<W>>,
     pub instances: BTreeMap<InstanceId, Place<S>>,
     instances_ever: u32,
 }
 
 impl<W, S> Floor<W, S> {
     pub fn new(instances_max: usize, gpus: usize) -> Self {
-        Self { instances_max, gpus: vec![false; gpus], versions: BTreeMap::new(), instances: BTreeMap::new(), instances_ever: 0 }
+        Self { instances_max, gpus: vec![false; gpus], fleets: BTreeMap::new(), instances: BTreeMap::new(), instances_ever: 0 }
+    }
+
+    /// Makes a fleet known, or changes what is known of it.
+    pub fn open(&mut self, id: &FleetId, needs: Needs, terms: Terms) {
+        let fleet = self.fleets.entry(id.clone()).or_insert_with(|| Fleet::new(needs, terms));
+        (fleet.needs, fleet.terms) = (needs, terms);
     }
 
     /// Gives the entry back when too many wait already.
-    pub fn arrive(&mut self, version: VersionId, needs: Needs, waiting: Waiting<W>) -> Result<(), Waiting<W>> {
+    pub fn arrive(&mut self, id: &FleetId, waiting: Waiting<W>) -> Result<(), Waiting<W>> {
         let account = waiting.account.clone();
-        self.version(version, needs).queue.push(&account, waiting)
+        self.opened(id).queue.push(&account, waiting)
     }
 
     /// For a prediction that an instance did not take after all.
-    pub fn put_back(&mut self, version: VersionId, needs: Needs, waiting: Waiting<W>) {
+    pub fn put_back(&mut self, id: &FleetId, waiting: Waiting<W>) {
         let account = waiting.account.clone();
-        self.version(version, needs).queue.put_back(&account, waiting);
+        self.opened(id).queue.put_back(&account, waiting);
     }
 
-    pub fn leave(&mut self, version: VersionId, account: &str, is_it: impl Fn(&W) -> bool) -> Option<Waiting<W>> {
-        self.versions.get_mut(&version)?.queue.remove(account, |waiting| is_it(&waiting.entry))
+    pub fn leave(&mut self, id: &FleetId, account: &str, is_it: impl Fn(&W) -> bool) -> Option<Waiting<W>> {
+        self.fleets.get_mut(id)?.queue.remove(account, |waiting| is_it(&waiting.entry))
     }
 
-    pub fn find(&self, version: VersionId, account: &str, is_it: impl Fn(&W) -> bool) -> Option<&W> {
-        self.versions.get(&version)?.queue.find(account, |waiting| is_it(&waiting.entry)).map(|waiting| &waiting.entry)
+    pub fn find(&self, id: &FleetId, account: &str, is_it: impl Fn(&W) -> bool) -> Option<&W> {
+        self.fleets.get(id)?.queue.find(account, |waiting| is_it(&waiting.entry)).map(|waiting| &waiting.entry)
     }
 
-    /// All that wait for the version, which is not to be started for them.
-    pub fn give_up(&mut self, version: VersionId) -> Vec<Waiting<W>> {
-        let Some(version) = self.versions.get_mut(&version) else { return Vec::new() };
-        version.replace = false;
-        version.queue.drain()
+    /// All that wait for the fleet, which is not to be started for them.
+    pub fn give_up(&mut self, id: &FleetId) -> Vec<Waiting<W>> {
+        let Some(fleet) = self.fleets.get_mut(id) else { return Vec::new() };
+        fleet.replace = false;
+        fleet.queue.drain()
     }
 
     /// Takes the next that waits and a slot for it.
-    pub fn take(&mut self, version: VersionId, instance: InstanceId) -> Option<(Waiting<W>, S)> {
-        let Some(Place { stage: Stage::Ready { idle, busy, .. }, .. }) = self.instances.get_mut(&instance) else { return None };
-        let waiting = self.versions.get_mut(&version)?.queue.pop()?;
+    pub fn take(&mut self, instance: InstanceId) -> Option<(Waiting<W>, S)> {
+        let Some(Place { fleet, stage: Stage::Ready { idle, busy, .. }, .. }) = self.instances.get_mut(&instance) else { return None };
+        let waiting = self.fleets.get_mut(fleet)?.queue.pop()?;
         let Some(slot) = idle.pop() else {
             unreachable!("a slot was seen idle by the step that led here");
         };
@@ -148,16 +136,16 @@ impl<W, S> Floor<W, S> {
         Some((waiting, slot))
     }
 
-    pub fn start(&mut self, version: VersionId, gpu: Option<usize>) -> InstanceId {
+    pub fn start(&mut self, fleet: FleetId, gpu: Option<usize>) -> InstanceId {
         self.instances_ever += 1;
         let id = InstanceId(self.instances_ever);
         if let Some(gpu) = gpu {
             self.gpus[gpu] = true;
         }
-        if let Some(version) = self.versions.get_mut(&version) {
-            version.replace = false;
+        if let Some(fleet) = self.fleets.get_mut(&fleet) {
+            fleet.replace = false;
         }
-        self.instances.insert(id, Place { version, gpu, stage: Stage::Starting });
+        self.instances.insert(id, Place { fleet, gpu, stage: Stage::Starting });
         id
     }
 
@@ -187,6 +175,26 @@ impl<W, S> Floor<W, S> {
         }
     }
 
+    /// Like [`Floor::let_go`], and another takes its place, unless it has been let go before or is gone.
+    pub fn condemn(&mut self, instance: InstanceId) {
+        let Some(place) = self.instances.get(&instance).filter(|place| place.is_counted_on()) else { return };
+        let fleet = place.fleet.clone();
+        self.let_go(instance);
+        self.replace(&fleet);
+    }
+
+    /// It is gone, and another takes its place if it was counted on to the last: of an instance that is condemned either its last
+    /// prediction's end or its own is heard first, and it is replaced once.
+    pub fn ended(&mut self, instance: InstanceId, end: End, now: Instant) {
+        let Some(place) = self.gone(instance) else { return };
+        if end == End::Crashed {
+            self.back_off(&place.fleet, now);
+        }
+        if end != End::Asked && place.is_counted_on() {
+            self.replace(&place.fleet);
+        }
+    }
+
     pub fn gone(&mut self, instance: InstanceId) -> Option<Place<S>> {
         let place = self.instances.remove(&instance)?;
         if let Some(gpu) = place.gpu {
@@ -195,42 +203,123 @@ impl<W, S> Floor<W, S> {
         Some(place)
     }
 
-    /// The version works: a failure after this is the first again.
-    pub fn worked(&mut self, version: VersionId) {
-        if let Some(version) = self.versions.get_mut(&version) {
-            version.failures = 0;
-            version.retry_at = None;
+    /// The fleet works: a failure after this is the first again.
+    pub fn worked(&mut self, id: &FleetId) {
+        if let Some(fleet) = self.fleets.get_mut(id) {
+            fleet.failures = 0;
+            fleet.retry_at = None;
         }
     }
 
-    /// The next instance of the version has to wait, longer with each failure in a row.
-    pub fn back_off(&mut self, version: VersionId, now: Instant) {
-        if let Some(version) = self.versions.get_mut(&version) {
-            let wait = RETRY_AFTER.saturating_mul(1 << version.failures.min(16)).min(RETRY_AFTER_MAX);
-            version.failures += 1;
-            version.retry_at = Some(now + wait);
+    /// The next instance of the fleet has to wait, longer with each failure in a row.
+    pub fn back_off(&mut self, id: &FleetId, now: Instant) {
+        if let Some(fleet) = self.fleets.get_mut(id) {
+            let wait = RETRY_AFTER.saturating_mul(1 << fleet.failures.min(16)).min(RETRY_AFTER_MAX);
+            fleet.failures += 1;
+            fleet.retry_at = Some(now + wait);
         }
     }
 
-    /// Drops what is known of versions that have nothing here any more.
-    pub fn forget_idle_versions(&mut self, now: Instant) {
-        let here: Vec<VersionId> = self.instances.values().map(|place| place.version).collect();
-        self.versions.retain(|id, version| {
-            !version.queue.is_empty() || version.replace || version.retry_at.is_some_and(|at| at > now) || here.contains(id)
+    /// Drops what is known of fleets that have nothing here any more and are not to have.
+    pub fn forget_idle_fleets(&mut self, now: Instant) {
+        let instances = &self.instances;
+        self.fleets.retain(|id, fleet| {
+            let has_plans = fleet.terms.instances_min > 0 || fleet.replace || fleet.retry_at.is_some_and(|at| at > now);
+            has_plans || !fleet.queue.is_empty() || instances.values().any(|place| place.fleet == *id)
         });
     }
 
-    pub fn of(&self, version: VersionId) -> impl Iterator<Item = (&InstanceId, &Place<S>)> {
-        self.instances.iter().filter(move |(_, place)| place.version == version)
+    /// All instances of the fleet, the oldest first.
+    pub fn of<'a>(&'a self, id: &'a FleetId) -> impl Iterator<Item = (InstanceId, &'a Place<S>)> {
+        self.instances.iter().filter(move |(_, place)| place.fleet == *id).map(|(instance, place)| (*instance, place))
     }
 
-    fn version(&mut self, version: VersionId, needs: Needs) -> &mut Version<W> {
-        self.versions.entry(version).or_insert_with(|| Version {
-            needs,
-            queue: FairQueue::new(WAITING_MAX),
-            failures: 0,
-            retry_at: None,
-            replace: false,
-        })
+    /// The instances that are to serve on: as many as the fleet's terms allow, on the hardware that it needs now.
+    pub fn serving<'a>(&'a self, id: &'a FleetId) -> impl Iterator<Item = (InstanceId, &'a Place<S>)> {
+        let (gpu, instances_max) = self.fleets.get(id).map_or((false, 0), |fleet| (fleet.needs.gpu, fleet.terms.instances_max));
+        self.of(id).filter(move |(_, place)| place.is_counted_on() && place.gpu.is_some() == gpu).take(instances_max)
+    }
+
+    fn replace(&mut self, id: &FleetId) {
+        let has_others = self.of(id).any(|(_, place)| place.is_counted_on());
+        if let Some(fleet) = self.fleets.get_mut(id) {
+            fleet.replace = !has_others && fleet.terms.lingers && fleet.failures < FAILURES_BEFORE_NO_REPLACEMENT;
+        }
+    }
+
+    fn opened(&mut self, id: &FleetId) -> &mut Fleet<W> {
+        self.fleets.get_mut(id).expect("a fleet is opened before anything waits for it")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::prediction::Errand;
+    use protocol::{Digest, VersionId};
+
+    /// A floor with one instance that runs a prediction.
+    fn busy() -> (Floor<u32, ()>, FleetId, InstanceId, Instant) {
+        let fleet = FleetId { version: VersionId::new(Digest::of(b"v")), errand: Errand::Predict, deployment: None };
+        let (mut floor, now) = (Floor::new(4, 0), Instant::now());
+        floor.open(&fleet, Needs { concurrency: 1, gpu: false }, Terms::ON_DEMAND);
+        floor.arrive(&fleet, Waiting { since: now, account: "a".to_owned(), entry: 0 }).unwrap();
+        let instance = floor.start(fleet.clone(), None);
+        floor.ready(instance, vec![()], now);
+        floor.take(instance).unwrap();
+        (floor, fleet, instance, now)
+    }
+
+    #[test]
+    fn a_condemned_instance_is_replaced_once_whichever_end_is_heard_first() {
+        for gone_first in [true, false] {
+            for end in [End::Condemned, End::Crashed] {
+                let (mut floor, fleet, instance, now) = busy();
+                let mut replacements = 0;
+                for its_own in [gone_first, !gone_first] {
+                    if its_own {
+                        floor.ended(instance, end, now);
+                    } else {
+                        floor.release(instance, None, now);
+                        floor.condemn(instance);
+                    }
+                    floor.forget_idle_fleets(now);
+                    if floor.fleets.get(&fleet).is_some_and(|fleet| fleet.replace) {
+                        floor.start(fleet.clone(), None);
+                        replacements += 1;
+                    }
+                }
+                assert_eq!(replacements, 1, "{end:?}, gone first: {gone_first}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_instance_that_was_let_go_is_not_replaced_however_it_ends() {
+        for end in [End::Asked, End::Condemned, End::Crashed] {
+            let (mut floor, fleet, instance, now) = busy();
+            floor.let_go(instance);
+            floor.release(instance, None, now);
+            floor.ended(instance, end, now);
+            assert!(!floor.fleets[&fleet].replace, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_fleet_that_fails_again_and_again_is_not_replaced_for_nobody() {
+        let (mut floor, fleet, instance, now) = busy();
+        for _ in 1..FAILURES_BEFORE_NO_REPLACEMENT {
+            floor.back_off(&fleet, now);
+        }
+        floor.ended(instance, End::Crashed, now);
+        assert!(!floor.fleets[&fleet].replace);
+    }
+
+    #[test]
+    fn an_instance_that_others_stand_in_for_is_replaced_by_demand_alone() {
+        let (mut floor, fleet, instance, now) = busy();
+        floor.start(fleet.clone(), None);
+        floor.ended(instance, End::Crashed, now);
+        assert!(!floor.fleets[&fleet].replace);
     }
 }

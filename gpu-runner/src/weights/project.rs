@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use protocol::manifest::VersionFile;
+use protocol::prediction::Errand;
 use protocol::wire::Bundle;
 use tempfile::TempDir;
 
@@ -25,14 +26,18 @@ const UNFINISHED: &str = ".unfinished-";
 
 impl Folder {
     /// The paths come from a publisher: one that could name anything outside the folder is refused here.
-    pub(super) fn new(projects: &Path, bundle: &Bundle, made: &[MadeFile]) -> Result<Self, FetchError> {
+    pub(super) fn new(projects: &Path, bundle: &Bundle, errand: Errand, made: &[MadeFile]) -> Result<Self, FetchError> {
         let mut files = bundle.files.clone();
         files.retain(|file| made.iter().all(|made| made.path != file.path));
         let mut paths = files.iter().map(|file| &file.path).chain(made.iter().map(|made| &made.path));
         if let Some(path) = paths.find(|path| !stays_inside(path)) {
             return Err(FetchError::Path { path: path.clone() });
         }
-        Ok(Self { path: projects.join(bundle.version.to_string()), files, made: made.to_vec() })
+        let name = match errand {
+            Errand::Predict => bundle.version.to_string(),
+            Errand::Train => format!("{}-train", bundle.version),
+        };
+        Ok(Self { path: projects.join(name), files, made: made.to_vec() })
     }
 
     pub(super) fn path(&self) -> &Path {

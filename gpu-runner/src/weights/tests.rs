@@ -130,7 +130,7 @@ async fn a_versions_files_lie_in_place_read_only_and_are_fetched_once() {
     let bundle = bundle("v", &[file("predict.py", b"code"), file("weights/a.bin", &large)]);
     let made = [MadeFile { path: ".cog/openapi_schema.json".to_owned(), content: b"{}".to_vec() }];
     let weights = bed.weights();
-    let folder = weights.project(&bundle, &bed.grant, &made).await.unwrap();
+    let folder = weights.project(&bundle, Errand::Predict, &bed.grant, &made).await.unwrap();
     assert_eq!(fs::read(folder.join("predict.py")).unwrap(), b"code");
     assert_eq!(fs::read(folder.join("weights/a.bin")).unwrap(), large);
     assert_eq!(fs::read(folder.join(".cog/openapi_schema.json")).unwrap(), b"{}");
@@ -138,8 +138,8 @@ async fn a_versions_files_lie_in_place_read_only_and_are_fetched_once() {
         assert_eq!(fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777, 0o555, "{name}");
     }
     assert_eq!(fs::metadata(folder.join("predict.py")).unwrap().nlink(), 2);
-    assert_eq!(weights.project(&bundle, &bed.grant, &made).await.unwrap(), folder);
-    assert_eq!(bed.weights().project(&bundle, &bed.grant, &made).await.unwrap(), folder);
+    assert_eq!(weights.project(&bundle, Errand::Predict, &bed.grant, &made).await.unwrap(), folder);
+    assert_eq!(bed.weights().project(&bundle, Errand::Predict, &bed.grant, &made).await.unwrap(), folder);
     assert_eq!(bed.asked(), 2);
 }
 
@@ -150,9 +150,9 @@ async fn a_blob_that_two_versions_want_at_once_is_fetched_once() {
     let weights = bed.weights();
     let (one, two) = (bundle("1", &[file("a", b"shared")]), bundle("2", &[file("b", b"shared"), file("c", b"shared")]));
     let (first, second, again) = tokio::join!(
-        weights.project(&one, &bed.grant, &[]),
-        weights.project(&two, &bed.grant, &[]),
-        weights.project(&two, &bed.grant, &[])
+        weights.project(&one, Errand::Predict, &bed.grant, &[]),
+        weights.project(&two, Errand::Predict, &bed.grant, &[]),
+        weights.project(&two, Errand::Predict, &bed.grant, &[])
     );
     assert_eq!(fs::read(first.unwrap().join("a")).unwrap(), b"shared");
     assert_eq!(fs::read(second.unwrap().join("c")).unwrap(), b"shared");
@@ -166,7 +166,7 @@ async fn a_wrong_blob_is_refused_and_quarantined() {
     bed.answer(b"right", &[Answer::Bytes(b"wrong".to_vec())]);
     bed.answer(b"short", &[Answer::Bytes(b"longer than it".to_vec())]);
     for content in [b"right", b"short"] {
-        let error = bed.weights().project(&bundle("v", &[file("a", content)]), &bed.grant, &[]).await.unwrap_err();
+        let error = bed.weights().project(&bundle("v", &[file("a", content)]), Errand::Predict, &bed.grant, &[]).await.unwrap_err();
         assert!(matches!(error, FetchError::Mismatch { .. }), "{error}");
         assert!(!bed.blob(content).exists());
         assert!(bed.home.path().join("blobs/quarantine").join(Digest::of(content).hex()).exists());
@@ -187,7 +187,7 @@ async fn a_fetch_that_went_wrong_is_tried_once_more() {
         let home = tempfile::tempdir().unwrap();
         bed.answer(b"right", &[first, Answer::Bytes(b"right".to_vec())]);
         let weights = Weights::new(home.path(), reqwest::Client::new()).unwrap();
-        let folder = weights.project(&bundle("v", &[file("a", b"right")]), &bed.grant, &[]).await.unwrap();
+        let folder = weights.project(&bundle("v", &[file("a", b"right")]), Errand::Predict, &bed.grant, &[]).await.unwrap();
         assert_eq!(fs::read(folder.join("a")).unwrap(), b"right");
     }
     assert_eq!(bed.asked(), 8);
@@ -198,7 +198,7 @@ async fn a_line_that_breaks_twice_is_an_error_that_says_so() {
     let bed = Bed::new().await;
     for answer in [Answer::Half(b"right".to_vec()), Answer::Bytes(b"ri".to_vec())] {
         bed.answer(b"right", &[answer]);
-        let error = bed.weights().project(&bundle("v", &[file("a", b"right")]), &bed.grant, &[]).await.unwrap_err();
+        let error = bed.weights().project(&bundle("v", &[file("a", b"right")]), Errand::Predict, &bed.grant, &[]).await.unwrap_err();
         assert!(matches!(error, FetchError::Broken { .. }), "{error}");
     }
 }
@@ -206,10 +206,10 @@ async fn a_line_that_breaks_twice_is_an_error_that_says_so() {
 #[tokio::test]
 async fn a_refusal_is_not_asked_again() {
     let bed = Bed::new().await;
-    let error = bed.weights().project(&bundle("v", &[file("a", b"unknown")]), &bed.grant, &[]).await.unwrap_err();
+    let error = bed.weights().project(&bundle("v", &[file("a", b"unknown")]), Errand::Predict, &bed.grant, &[]).await.unwrap_err();
     assert!(matches!(error, FetchError::Refused { status: 404, .. }), "{error}");
     let stranger = Grant { token: "other".to_owned(), ..bed.grant.clone() };
-    let error = bed.weights().project(&bundle("v", &[file("a", b"unknown")]), &stranger, &[]).await.unwrap_err();
+    let error = bed.weights().project(&bundle("v", &[file("a", b"unknown")]), Errand::Predict, &stranger, &[]).await.unwrap_err();
     assert!(matches!(error, FetchError::Refused { status: 401, .. }), "{error}");
     assert_eq!(bed.asked(), 1);
 }
@@ -217,7 +217,7 @@ async fn a_refusal_is_not_asked_again() {
 #[tokio::test]
 async fn a_path_that_leaves_the_project_is_refused_before_anything_is_fetched() {
     let bed = Bed::new().await;
-    let error = bed.weights().project(&bundle("v", &[file("../../x", b"x")]), &bed.grant, &[]).await.unwrap_err();
+    let error = bed.weights().project(&bundle("v", &[file("../../x", b"x")]), Errand::Predict, &bed.grant, &[]).await.unwrap_err();
     assert!(matches!(error, FetchError::Path { .. }), "{error}");
     assert_eq!(bed.asked(), 0);
 }
@@ -227,16 +227,16 @@ async fn a_blob_that_changed_on_the_disk_is_noticed_and_fetched_again() {
     let bed = Bed::new().await;
     bed.answer(b"weights", &[Answer::Bytes(b"weights".to_vec())]);
     let bundle = bundle("v", &[file("a", b"weights")]);
-    let folder = bed.weights().project(&bundle, &bed.grant, &[]).await.unwrap();
+    let folder = bed.weights().project(&bundle, Errand::Predict, &bed.grant, &[]).await.unwrap();
     fs::set_permissions(bed.blob(b"weights"), fs::Permissions::from_mode(0o644)).unwrap();
     fs::write(bed.blob(b"weights"), b"damaged").unwrap();
-    bed.weights().project(&bundle, &bed.grant, &[]).await.unwrap();
+    bed.weights().project(&bundle, Errand::Predict, &bed.grant, &[]).await.unwrap();
     assert_eq!(fs::read(folder.join("a")).unwrap(), b"weights");
     assert_eq!(bed.asked(), 2);
 
     // Touched but not changed: hashed again, not fetched again.
     fs::File::open(bed.blob(b"weights")).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
-    bed.weights().project(&bundle, &bed.grant, &[]).await.unwrap();
+    bed.weights().project(&bundle, Errand::Predict, &bed.grant, &[]).await.unwrap();
     assert_eq!(bed.asked(), 2);
 }
 
@@ -247,12 +247,12 @@ async fn a_fetch_that_is_given_up_in_the_middle_leaves_nothing_to_see() {
     let bundle = bundle("v", &[file("a", b"weights")]);
     let weights = bed.weights();
     tokio::select! {
-        result = weights.project(&bundle, &bed.grant, &[]) => panic!("{result:?}"),
+        result = weights.project(&bundle, Errand::Predict, &bed.grant, &[]) => panic!("{result:?}"),
         () = bed.store.half_sent.notified() => {}
     }
     assert!(!bed.blob(b"weights").exists());
     assert_eq!(fs::read_dir(bed.home.path().join("projects")).unwrap().count(), 0);
-    let folder = weights.project(&bundle, &bed.grant, &[]).await.unwrap();
+    let folder = weights.project(&bundle, Errand::Predict, &bed.grant, &[]).await.unwrap();
     assert_eq!(fs::read(folder.join("a")).unwrap(), b"weights");
 }
 

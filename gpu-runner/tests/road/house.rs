@@ -186,18 +186,35 @@ impl House {
         self.version(&files, &config)
     }
 
+    pub fn grant(&self) -> Grant {
+        Grant { base_url: self.base_url.clone(), token: TOKEN.to_owned() }
+    }
+
     pub fn call(&self, bundle: &Arc<Bundle>, account: &str, input: Value) -> Line {
-        let assignment = Assignment {
+        self.send(Assignment { account: account.to_owned(), ..self.assignment(bundle, input) })
+    }
+
+    /// A training, or a deployment's prediction.
+    pub fn call_for(&self, bundle: &Arc<Bundle>, errand: Errand, deployment: Option<&str>, input: Value) -> Line {
+        let deployment = deployment.map(|name| name.parse().unwrap());
+        self.send(Assignment { errand, deployment, ..self.assignment(bundle, input) })
+    }
+
+    fn send(&self, assignment: Assignment) -> Line {
+        self.fabric.open(&self.runner, assignment).unwrap()
+    }
+
+    fn assignment(&self, bundle: &Arc<Bundle>, input: Value) -> Assignment {
+        Assignment {
             prediction: PredictionId::new(&Clock::system(), &Entropy::system()),
             attempt: 1,
-            account: account.to_owned(),
+            account: "a".to_owned(),
             errand: Errand::Predict,
             deployment: None,
             bundle: bundle.clone(),
             input,
-            grant: Grant { base_url: self.base_url.clone(), token: TOKEN.to_owned() },
-        };
-        self.fabric.open(&self.runner, assignment).unwrap()
+            grant: self.grant(),
+        }
     }
 
     pub async fn run(&self, bundle: &Arc<Bundle>, input: Value) -> Ran {

@@ -5,3 +5,5 @@ mod house;
 mod lifecycle;
 mod odd;
 mod openai;
+mod orders;
+mod training;

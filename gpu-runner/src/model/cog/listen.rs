@@ -56,7 +56,7 @@ enum Left {
 
 impl<'a> Listening<'a> {
     pub fn new(http: &'a ModelHttp, path: String, run: Run<'a>) -> Self {
-        let outputs = Outputs::new(run.config);
+        let outputs = Outputs::new(run.config.output_schema_of(run.errand));
         Self { http, path, run, outputs, metrics: Metrics::default(), events: 0, holder: None, lagged: false }
     }
 
@@ -90,7 +90,7 @@ impl<'a> Listening<'a> {
         }
         self.lagged = true;
         self.run.backlog.log("\n[its end was missed; it runs again, and what it prints is left out]\n");
-        let mut answer = match put(self.http, &self.path, "application/json", &self.run.input).await {
+        let mut answer = match put(self.http, &self.path, "application/json", &self.run).await {
             Ok(answer) => answer.into_body(),
             Err(end) => return end,
         };
@@ -175,8 +175,9 @@ impl<'a> Listening<'a> {
     /// Tells a chunk on, its files in place.
     async fn tell(&mut self, chunk: Value) -> Result<(), ModelEnd> {
         self.outputs.note(&chunk);
-        let Run { config, desk, files, backlog, .. } = &self.run;
-        let chunk = desk.publish(files, config, self.outputs.schema(config), "output", chunk).await.map_err(|error| not_kept(&error))?;
+        let Run { config, errand, desk, files, backlog, .. } = &self.run;
+        let schema = self.outputs.schema(config.output_schema_of(*errand));
+        let chunk = desk.publish(files, config, schema, "output", chunk).await.map_err(|error| not_kept(&error))?;
         self.outputs
             .tell(backlog, chunk)
             .map_err(|too_large| ModelEnd::GivenUp { code: FailCode::OutputTooLarge, message: too_large.to_string() })

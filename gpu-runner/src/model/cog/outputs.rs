@@ -2,7 +2,6 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use protocol::VersionConfig;
 use serde_json::Value;
 
 use crate::backlog::{Backlog, OUTPUT_BYTES_MAX, OutputTooLarge};
@@ -29,9 +28,9 @@ enum Shape {
 }
 
 impl Outputs {
-    pub fn new(config: &VersionConfig) -> Self {
-        let shape = match config.output_schema()["type"].as_str() {
-            Some("array") if config.is_iterator() => Shape::Iterator,
+    pub fn new(schema: &Value) -> Self {
+        let shape = match schema["type"].as_str() {
+            Some("array") if schema["x-cog-array-type"] == "iterator" => Shape::Iterator,
             Some("array") => Shape::List,
             _ => Shape::Single,
         };
@@ -39,10 +38,10 @@ impl Outputs {
     }
 
     /// What the schema says of one chunk.
-    pub fn schema<'a>(&self, config: &'a VersionConfig) -> &'a Value {
+    pub fn schema<'a>(&self, whole: &'a Value) -> &'a Value {
         match self.shape {
-            Shape::Single => config.output_schema(),
-            Shape::Iterator | Shape::List => &config.output_schema()["items"],
+            Shape::Single => whole,
+            Shape::Iterator | Shape::List => &whole["items"],
         }
     }
 
@@ -115,15 +114,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn outputs(schema: &Value) -> Outputs {
-        let config = json!({"protocol": "cog", "openapi_schema": {"components": {"schemas": {"Output": schema}}}});
-        Outputs::new(&serde_json::from_value(config).unwrap())
-    }
-
     #[test]
     fn a_chunk_after_a_gap_waits_for_the_summary() {
         let backlog = Backlog::default();
-        let mut outputs = outputs(&json!({"type": "array", "items": {}, "x-cog-array-type": "iterator"}));
+        let mut outputs = Outputs::new(&json!({"type": "array", "items": {}, "x-cog-array-type": "iterator"}));
         assert!(outputs.is_next(Some(0)));
         outputs.note(&json!("a"));
         outputs.tell(&backlog, json!("a")).unwrap();
@@ -134,7 +128,7 @@ mod tests {
     #[test]
     fn output_that_does_not_begin_with_what_was_told_is_not_spliced() {
         let backlog = Backlog::default();
-        let mut outputs = outputs(&json!({"type": "array", "items": {}, "x-cog-array-type": "iterator"}));
+        let mut outputs = Outputs::new(&json!({"type": "array", "items": {}, "x-cog-array-type": "iterator"}));
         outputs.note(&json!("a"));
         outputs.tell(&backlog, json!("a")).unwrap();
         assert_eq!(outputs.missed(Some(json!(["x", "b"]))), None);
@@ -144,7 +138,7 @@ mod tests {
     #[test]
     fn a_single_output_that_was_missed_is_told_whole() {
         let backlog = Backlog::default();
-        let mut outputs = outputs(&json!({"type": "string"}));
+        let mut outputs = Outputs::new(&json!({"type": "string"}));
         assert_eq!(outputs.missed(Some(json!("x"))), Some(vec![json!("x")]));
         outputs.note(&json!("x"));
         outputs.tell(&backlog, json!("x")).unwrap();

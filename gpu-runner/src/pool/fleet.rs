@@ -1,0 +1,74 @@
+//! A fleet: the instances that serve one queue, namely a version's for one errand and, where there is one, for one deployment alone.
+
+use protocol::prediction::Errand;
+use protocol::{ModelRef, VersionId};
+use tokio::time::Instant;
+
+use crate::queue::FairQueue;
+
+/// Predictions that may wait for one fleet.
+const WAITING_MAX: usize = 10_000;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FleetId {
+    pub version: VersionId,
+    pub errand: Errand,
+    /// Whose instances these are; everybody's when there is none.
+    pub deployment: Option<ModelRef>,
+}
+
+/// What an instance takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    pub concurrency: u32,
+    pub gpu: bool,
+}
+
+/// How many instances are to live, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Kept though nobody asks.
+    pub instances_min: usize,
+    /// 0 runs nothing: what waits is cancelled.
+    pub instances_max: usize,
+    /// Whether an idle instance stays for a while, for whoever asks next.
+    pub lingers: bool,
+}
+
+impl Terms {
+    /// Instances come with demand, and go when nobody has used them for a while.
+    pub const ON_DEMAND: Self = Self { instances_min: 0, instances_max: usize::MAX, lingers: true };
+    /// Instances come with demand and go with it.
+    pub const WHILE_ASKED: Self = Self { lingers: false, ..Self::ON_DEMAND };
+}
+
+/// What waits, with what the floor must know of it.
+#[derive(Debug)]
+pub struct Waiting<W> {
+    pub since: Instant,
+    pub account: String,
+    pub entry: W,
+}
+
+#[derive(Debug)]
+pub struct Fleet<W> {
+    pub needs: Needs,
+    pub terms: Terms,
+    pub queue: FairQueue<Waiting<W>>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// No instance is started before.
+    pub retry_at: Option<Instant>,
+    /// The last instance was lost, and callers counted on it: another takes its place though nothing waits.
+    pub replace: bool,
+}
+
+impl<W> Fleet<W> {
+    pub fn new(needs: Needs, terms: Terms) -> Self {
+        Self { needs, terms, queue: FairQueue::new(WAITING_MAX), failures: 0, retry_at: None, replace: false }
+    }
+
+    pub fn waiting_since(&self) -> Option<Instant> {
+        self.queue.firsts().map(|waiting| waiting.since).min()
+    }
+}
