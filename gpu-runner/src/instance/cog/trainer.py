@@ -9,7 +9,7 @@ import pathlib
 import urllib.parse
 import urllib.request
 
-from cog import current_scope
+from cog import FieldInfo, current_scope
 from cog.predictor import load_predictor_from_ref
 
 
@@ -42,7 +42,15 @@ def kept(value, training):
     return value
 
 
+def defaults_of(function):
+    """What an input is when it is left out: Cog fills it in for a predictor, not for a trainer."""
+    parameters = inspect.signature(function).parameters.items()
+    return {name: parameter.default.default for name, parameter in parameters if isinstance(parameter.default, FieldInfo)}
+
+
 def with_files_kept(function):
+    defaults = defaults_of(function)
+
     def training():
         return current_scope().context["training"]
 
@@ -51,14 +59,14 @@ def with_files_kept(function):
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
-        async def trained(*args, **inputs):
-            return kept(await function(*args, **inputs), training())
+        async def trained(**inputs):
+            return kept(await function(**(defaults | inputs)), training())
 
     else:
 
         @functools.wraps(function)
-        def trained(*args, **inputs):
-            return kept(function(*args, **inputs), training())
+        def trained(**inputs):
+            return kept(function(**(defaults | inputs)), training())
 
     return trained
 
