@@ -1,6 +1,6 @@
 //! The contract, made from the handlers: what `/openapi.json` serves and `openapi/openapi.json` keeps.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
@@ -38,10 +38,13 @@ pub(crate) fn complete(openapi: &utoipa::openapi::OpenApi) -> Value {
     let mut document = serde_json::to_value(openapi).expect("the contract is plain data");
     let query = serde_json::to_value(crate::routes::catalogue::query_operation()).expect("the contract is plain data");
     document["paths"]["/v1/models"]["x-query"] = query;
-    for path in document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut) {
-        for (method, operation) in path.as_object_mut().into_iter().flatten() {
+    for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
+        for (method, operation) in operations.as_object_mut().into_iter().flatten() {
             if operation["responses"].is_object() {
                 complete_operation(method, operation);
+            }
+            if path.starts_with("/openai/") {
+                tell_errors_as_openai_does(operation);
             }
         }
     }
@@ -87,6 +90,19 @@ fn complete_operation(method: &str, operation: &mut Value) {
                 None => json!({"$ref": format!("#/components/responses/{}", about.name)}),
             };
         }
+    }
+}
+
+/// Below `/openai/v1` the same errors have the shape that clients of `OpenAI` read.
+fn tell_errors_as_openai_does(operation: &mut Value) {
+    let responses = operation["responses"].as_object_mut().into_iter().flatten();
+    for (status, response) in responses.filter(|(status, _)| status.as_str() >= "400") {
+        let when = PROBLEMS.iter().find(|(known, _)| known.to_string() == *status).map_or("Something went wrong", |(_, about)| about.when);
+        let own = response["description"].as_str().filter(|text| !text.is_empty()).unwrap_or(when).to_owned();
+        *response = json!({"description": own, "content": {"application/json": {
+            "schema": {"$ref": "#/components/schemas/ErrorBody"},
+            "example": {"error": {"message": when, "type": "invalid_request_error", "param": null, "code": null}}
+        }}});
     }
 }
 
@@ -180,7 +196,8 @@ mod tests {
                     assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{method} {path} {status}");
                     let is_error = status.starts_with('4') || status.starts_with('5');
                     if is_error && method != "head" {
-                        assert!(response["content"]["application/problem+json"]["example"].is_object(), "{method} {path} {status}");
+                        let shape = if path.starts_with("/openai/") { "application/json" } else { "application/problem+json" };
+                        assert!(response["content"][shape]["example"].is_object(), "{method} {path} {status}");
                     }
                 }
             }

@@ -6,7 +6,7 @@ use registry::FileRow;
 use serde_json::Value;
 
 use crate::Gateway;
-use crate::db::prediction::PredictionRow;
+use crate::db::prediction::{PredictionRow, Streams};
 use crate::keys::FILE_ADDRESS_SECONDS;
 use crate::origin::Origin;
 use crate::prediction::files::FILE_SCHEME;
@@ -17,6 +17,11 @@ pub(crate) fn prediction(gateway: &Gateway, origin: &Origin, row: PredictionRow)
     let queue_position = waiting.then(|| gateway.live().ahead_of(&row));
     let mut output = row.output;
     sign_files(gateway, origin, &mut output);
+    // Released clients read files out of a stream whose address lies below `/v1/files/`.
+    let streams = match row.streams {
+        Streams::Values => "streams",
+        Streams::Files => "files/streams",
+    };
     let noun = match row.errand {
         Errand::Predict => "predictions",
         Errand::Train => "trainings",
@@ -26,7 +31,7 @@ pub(crate) fn prediction(gateway: &Gateway, origin: &Origin, row: PredictionRow)
             get: origin.url(&format!("/v1/{noun}/{id}")),
             cancel: origin.url(&format!("/v1/{noun}/{id}/cancel")),
             web: origin.url(&format!("/p/{id}")),
-            stream: Some(origin.url(&format!("/v1/streams/{}", gateway.keys().sign_stream(row.id, row.created_at)))),
+            stream: Some(origin.url(&format!("/v1/{streams}/{}", gateway.keys().sign_stream(row.id, row.created_at)))),
         },
         id,
         model: row.model.to_string(),

@@ -75,6 +75,7 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
                 .routes(routes!(deployments::list_releases))
                 .routes(routes!(deployments::create_for_deployment))
                 .routes(routes!(streams::stream))
+                .routes(routes!(streams::stream_files))
                 .routes(routes!(webhooks::get_secret))
                 .routes(routes!(webhooks::list_deliveries))
                 .routes(routes!(webhooks::get_delivery))

@@ -157,6 +157,11 @@ impl VersionConfig {
         self.output_schema().get("x-cog-array-type").and_then(Value::as_str) == Some("iterator")
     }
 
+    /// Whether each piece of that output is a file.
+    pub fn streams_files(&self) -> bool {
+        self.is_iterator() && self.output_schema()["items"]["format"] == "uri"
+    }
+
     pub fn input_schema(&self) -> &Value {
         &self.openapi_schema["components"]["schemas"]["Input"]
     }

@@ -41,7 +41,7 @@ pub use error::RegistryError;
 pub use files::{FileRow, NewFile, Received};
 pub use hook_publisher::{HookPublisher, OpenHookError};
 pub use input::{BadSchema, InputSchema};
-pub use models::{Links, ModelPatch, ModelRow, ModelSort, NewModel, Visibility};
+pub use models::{Links, ModelPatch, ModelRow, ModelSort, ModelsOf, NewModel, Visibility};
 pub use search::Found;
 pub use tokens::{NewToken, Scope, Scopes, TokenRow, UnknownScope, looks_like_a_token};
 pub use uploads::{Upload, UploadError};

@@ -117,6 +117,17 @@ pub struct ModelPatch {
     pub pricing: Option<Pricing>,
 }
 
+/// Which models to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelsOf {
+    /// What is fit to be shown: public, with a version and an example.
+    Catalogue,
+    /// Public models that have a version, and all of the viewer's own.
+    Everyone,
+    /// Those of one owner.
+    Owner(String),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelSort {
     ModelCreatedAt,
@@ -219,9 +230,10 @@ impl Registry {
         deleted.then_some(()).ok_or(RegistryError::ModelInUse)
     }
 
-    /// Lists public models that have a version, and all of the viewer's own.
+    /// Lists models that the viewer may see.
     pub async fn list_models(
         &self,
+        which: ModelsOf,
         sort: ModelSort,
         direction: Direction,
         cursor: Option<&str>,
@@ -229,7 +241,7 @@ impl Registry {
     ) -> Result<Page<Arc<ModelRow>>, RegistryError> {
         let scan = Scan::of(direction, cursor)?;
         let (viewer_id, fetched) = (viewer_id.to_owned(), scan.clone());
-        let rows = self.db.read(move |tx| Box::pin(async move { model::list(tx, sort, &fetched, &viewer_id).await })).await?;
+        let rows = self.db.read(move |tx| Box::pin(async move { model::list(tx, &which, sort, &fetched, &viewer_id).await })).await?;
         let page = scan.page(rows, |listed| (listed.sort_key, listed.row.id.clone()));
         Ok(page.map(|listed| Arc::new(listed.row)))
     }
@@ -400,7 +412,11 @@ mod tests {
                 for direction in [Direction::Ascending, Direction::Descending] {
                     let (mut seen, mut cursor) = (Vec::new(), None);
                     loop {
-                        let page = house.registry.list_models(sort, direction, cursor.as_deref(), &ada.account.id).await.unwrap();
+                        let page = house
+                            .registry
+                            .list_models(ModelsOf::Everyone, sort, direction, cursor.as_deref(), &ada.account.id)
+                            .await
+                            .unwrap();
                         seen.extend(page.rows.iter().map(|row| row.model.name.clone()));
                         cursor = page.next;
                         if cursor.is_none() {
@@ -411,7 +427,10 @@ mod tests {
                     assert_eq!(seen, names);
                 }
             }
-            let strangers = house.registry.list_models(ModelSort::ModelCreatedAt, Direction::Descending, None, &bob.account.id).await;
+            let strangers = house
+                .registry
+                .list_models(ModelsOf::Everyone, ModelSort::ModelCreatedAt, Direction::Descending, None, &bob.account.id)
+                .await;
             assert_eq!(strangers.unwrap().rows, []);
         })
         .await;

@@ -92,7 +92,10 @@ def test_a_stream_joins_to_the_output_of_the_prediction(api: Api, model: str):
 def test_a_stream_comes_while_the_model_runs(api: Api, model: str):
     body = {"model": model, "messages": DOZEN, "stream": True, "delay": 0.2}
     with api.stream("POST", f"{ROOT}/chat/completions", json=body) as answer:
-        next(line for line in answer.iter_lines() if '"content":"user:"' in line)
+        # Held on to: an iterator that is dropped closes the stream.
+        lines = answer.iter_lines()
+        while '"content":"user:"' not in next(lines):
+            pass
         assert api.prediction(answer.headers["x-feira-prediction"])["status"] == "processing"
 
 

@@ -63,9 +63,9 @@ def test_I2_a_deployment_beyond_its_limits_is_refused(api: Api, published: Publi
 
 @pytest.fixture(scope="module")
 def destination(api: Api) -> Iterator[str]:
-    new = {"owner": "feira", "name": "trained", "visibility": "private", "hardware": "cpu"}
+    new = {"owner": "feira", "name": "taught", "visibility": "private", "hardware": "cpu"}
     assert api.post("/v1/models", json=new).status_code == 201
-    return "feira/trained"
+    return "feira/taught"
 
 
 def trainings_of(reference: str) -> str:

@@ -55,9 +55,14 @@ pub(crate) async fn show(visit: Visit, Query(wanted): Query<Wanted>) -> Result<P
 }
 
 /// The public catalogue, page by page.
-pub(crate) async fn catalogue(api: &Caller) -> Result<Vec<Model>, ApiError> {
+async fn catalogue(api: &Caller) -> Result<Vec<Model>, ApiError> {
+    list(api, "/v1/models".to_owned()).await
+}
+
+/// A list of models, page by page.
+pub(crate) async fn list(api: &Caller, path: String) -> Result<Vec<Model>, ApiError> {
     let mut models = Vec::new();
-    let mut next = Some("/v1/models".to_owned());
+    let mut next = Some(path);
     for _ in 0..LISTS_MAX {
         let Some(path) = next else { break };
         let page: Listed<Model> = api.get(&path).await?;

@@ -17,7 +17,7 @@ pub(crate) async fn show(visit: Visit, Path(owner): Path<String>) -> Result<Resp
     if !may_own(&owner) {
         return Ok(errors::not_found());
     }
-    let mut models: Vec<Model> = home::catalogue(&visit.api).await?.into_iter().filter(|model| model.owner == owner).collect();
+    let mut models: Vec<Model> = home::list(&visit.api, format!("/v1/models?owner={owner}")).await?;
     if models.is_empty() {
         return Ok(errors::not_found());
     }

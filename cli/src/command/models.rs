@@ -11,8 +11,10 @@ use crate::show;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Models {
-    /// List models, the newest first
+    /// List the catalogue, or one owner's models, the newest first
     List {
+        #[arg(long)]
+        owner: Option<String>,
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
@@ -60,7 +62,7 @@ impl Models {
     pub async fn execute(self, context: &Context) -> anyhow::Result<()> {
         let client = context.client()?;
         let model = match self {
-            Self::List { limit } => return list(&client, limit, context.json).await,
+            Self::List { owner, limit } => return list(&client, owner.as_deref(), limit, context.json).await,
             Self::Show { model } => client.get::<Model>(&model_path(&model)).await?,
             Self::Create { model, new } => new.create(&client, &model).await?,
         };
@@ -72,8 +74,9 @@ pub fn model_path(model: &ModelRef) -> String {
     format!("/v1/models/{}/{}", model.owner, model.name)
 }
 
-async fn list(client: &Client, limit: usize, json: bool) -> anyhow::Result<()> {
-    let models: Vec<Model> = client.list("/v1/models", limit).await?;
+async fn list(client: &Client, owner: Option<&str>, limit: usize, json: bool) -> anyhow::Result<()> {
+    let path = owner.map_or("/v1/models".to_owned(), |owner| format!("/v1/models?owner={owner}"));
+    let models: Vec<Model> = client.list(&path, limit).await?;
     if json {
         return show::json(&models);
     }

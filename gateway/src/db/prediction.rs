@@ -28,6 +28,7 @@ pub(crate) struct PredictionRow {
     /// The model that a training makes a version of.
     pub destination: Option<ModelRef>,
     pub webhook: Option<Webhook>,
+    pub streams: Streams,
     /// Where the caller of a prediction with a webhook reached us: the addresses in what the webhook is told begin with it.
     pub origin: Option<String>,
     pub input: Value,
@@ -91,6 +92,14 @@ impl WebhookEvent {
     }
 }
 
+/// What the events of its stream carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Streams {
+    Values,
+    /// Each output is a file: released clients are told by the stream's address.
+    Files,
+}
+
 /// Where a prediction was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -128,7 +137,7 @@ pub(crate) async fn insert_all(tx: &mut Tx, rows: &[&PredictionRow], lease: &Lea
                 "webhook_events": row.webhook.as_ref().map(|webhook| to_json(&webhook.events)), "origin": row.origin,
                 "input": row.input.to_string(),
                 "model_input": row.model_input.as_ref().map(Value::to_string), "pricing": to_json(&row.pricing), "hooks": to_json(&row.hooks),
-                "hold": row.hold.nanos(), "state": row.state.name(), "created_at": row.created_at.micros(),
+                "streams_files": i64::from(row.streams == Streams::Files), "hold": row.hold.nanos(), "state": row.state.name(), "created_at": row.created_at.micros(),
                 "deadline_at": row.deadline_at.map(Timestamp::micros), "driver": lease.driver, "fence": row.fence,
                 "lease_until": lease.until.micros(), "hardware": row.hardware, "region": row.region,
             })
@@ -138,24 +147,24 @@ pub(crate) async fn insert_all(tx: &mut Tx, rows: &[&PredictionRow], lease: &Lea
         Engine::Sqlite => {
             "insert into prediction (id, account_id, token_id, model_owner, model_name, version_id, source, errand, deployment,
                     destination, webhook, webhook_events, origin, input, model_input, pricing, hooks,
-                    hold, state, created_at, deadline_at, driver, fence, lease_until, hardware, region)
+                    streams_files, hold, state, created_at, deadline_at, driver, fence, lease_until, hardware, region)
              select value ->> 'id', value ->> 'account_id', value ->> 'token_id', value ->> 'model_owner', value ->> 'model_name',
                     value ->> 'version_id', value ->> 'source', value ->> 'errand', value ->> 'deployment', value ->> 'destination',
                     value ->> 'webhook', value ->> 'webhook_events', value ->> 'origin', value ->> 'input', value ->> 'model_input',
-                    value ->> 'pricing', value ->> 'hooks', value ->> 'hold', value ->> 'state', value ->> 'created_at', value ->> 'deadline_at',
+                    value ->> 'pricing', value ->> 'hooks', value ->> 'streams_files', value ->> 'hold', value ->> 'state', value ->> 'created_at', value ->> 'deadline_at',
                     value ->> 'driver', value ->> 'fence', value ->> 'lease_until', value ->> 'hardware', value ->> 'region'
              from json_each($1)"
         }
         Engine::Postgres => {
             "insert into prediction (id, account_id, token_id, model_owner, model_name, version_id, source, errand, deployment,
                     destination, webhook, webhook_events, origin, input, model_input, pricing, hooks,
-                    hold, state, created_at, deadline_at, driver, fence, lease_until, hardware, region)
+                    streams_files, hold, state, created_at, deadline_at, driver, fence, lease_until, hardware, region)
              select id, account_id, token_id, model_owner, model_name, version_id, source, errand, deployment, destination, webhook,
                     webhook_events, origin, input, model_input, pricing, hooks,
-                    hold, state, created_at, deadline_at, driver, fence, lease_until, hardware, region
+                    streams_files, hold, state, created_at, deadline_at, driver, fence, lease_until, hardware, region
              from json_to_recordset($1::json) as j(id text, account_id text, token_id text, model_owner text, model_name text,
                     version_id text, source text, errand text, deployment text, destination text, webhook text, webhook_events text,
-                    origin text, input text, model_input text, pricing text, hooks text, hold bigint, state text,
+                    origin text, input text, model_input text, pricing text, hooks text, streams_files bigint, hold bigint, state text,
                     created_at bigint, deadline_at bigint, driver text, fence bigint, lease_until bigint, hardware text, region text)"
         }
     };
@@ -391,6 +400,7 @@ fn read_row(row: &AnyRow) -> Result<PredictionRow, StoreError> {
             None => None,
         },
         origin: optional("origin")?,
+        streams: if number("streams_files")? == 0 { Streams::Values } else { Streams::Files },
         input: from_json(row, "input")?,
         model_input: from_optional_json(row, "model_input")?,
         pricing: from_json(row, "pricing")?,

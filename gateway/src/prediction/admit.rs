@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::Gateway;
 use crate::db::idempotency::{self, KeyUse, NewUse};
-use crate::db::prediction::{self, Lease, PredictionRow};
+use crate::db::prediction::{self, Lease, PredictionRow, Streams};
 use crate::db::webhook::{self, NewDelivery};
 use crate::live::Live;
 use crate::prediction::Refusal;
@@ -133,6 +133,7 @@ fn new_row(gateway: &Gateway, prepared: &Prepared) -> PredictionRow {
         deployment: deployment.map(|deployment| deployment.name.clone()),
         destination: prepared.asked.destination.clone(),
         webhook: prepared.asked.webhook.clone(),
+        streams: if config.streams_files() { Streams::Files } else { Streams::Values },
         origin: prepared.asked.webhook.is_some().then(|| prepared.asked.origin.base().to_owned()),
         input: prepared.input.clone(),
         model_input: replaced.then(|| prepared.model_input.clone()),

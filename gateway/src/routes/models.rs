@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use protocol::api::{Measured, Model, Page, Version};
 use protocol::{Credits, ModelRef, Prediction, Pricing, Problem};
-use registry::{Direction, Links, ModelPatch, ModelRow, ModelSort, NewModel, Scope, Visibility};
+use registry::{Direction, Links, ModelPatch, ModelRow, ModelSort, ModelsOf, NewModel, Scope, Visibility};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -94,9 +94,13 @@ pub(super) struct ListQuery {
     sort_by: Option<String>,
     /// `asc` or `desc`.
     sort_direction: Option<String>,
+    /// An account's name: only its models.
+    owner: Option<String>,
 }
 
-/// List public models, and your own.
+/// List models.
+///
+/// Those that are public and have a version and an example; or, with `owner`, all of one owner's that you may see.
 #[utoipa::path(get, path = "/models", tag = "models", params(ListQuery),
     responses((status = 200, body = Page<Model>), (status = 400, body = Problem), (status = 401, body = Problem)))]
 pub(super) async fn list_models(
@@ -115,16 +119,18 @@ pub(super) async fn list_models(
         Some("asc") => Direction::Ascending,
         Some(_) => return Err(Refused::bad_request("sort_direction must be `asc` or `desc`")),
     };
-    let page = gateway.registry().list_models(sort, direction, query.cursor.as_deref(), &viewer.account_id).await?;
+    let which = query.owner.clone().map_or(ModelsOf::Catalogue, ModelsOf::Owner);
+    let page = gateway.registry().list_models(which, sort, direction, query.cursor.as_deref(), &viewer.account_id).await?;
     let mut results = Vec::with_capacity(page.rows.len());
     for row in &page.rows {
         results.push(shown(&gateway, &origin, row).await?);
     }
-    let kept: String = [("sort_by", query.sort_by), ("sort_direction", query.sort_direction)]
-        .into_iter()
-        .filter_map(|(name, value)| Some(format!("&{name}={}", value?)))
-        .collect();
-    let address = |cursor: String| origin.url(&format!("/v1/models?cursor={cursor}{kept}"));
+    let kept = [("sort_by", query.sort_by), ("sort_direction", query.sort_direction), ("owner", query.owner)];
+    let kept: Vec<(&str, String)> = kept.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let address = |cursor: String| {
+        let mut parameters = url::form_urlencoded::Serializer::new(String::new());
+        origin.url(&format!("/v1/models?{}", parameters.append_pair("cursor", &cursor).extend_pairs(&kept).finish()))
+    };
     Ok(Json(Page { next: page.next.map(address), previous: page.previous.map(address), results }))
 }
 

@@ -1,6 +1,7 @@
 //! Predictions over HTTP: create by each form of reference, get, list, cancel. Decides nothing; the road does.
 
 mod cancel_after;
+mod inline;
 mod wait;
 
 use std::sync::Arc;

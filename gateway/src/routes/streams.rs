@@ -53,6 +53,21 @@ pub(super) async fn stream(
     Ok(response)
 }
 
+/// Follow a prediction whose outputs are files.
+///
+/// The same events; each output is the address of a file.
+#[utoipa::path(get, path = "/files/streams/{signed}", tag = "predictions", security(()), params(("signed" = String, Path),
+    ("Last-Event-ID" = Option<String>, Header)),
+    responses((status = 200, content_type = "text/event-stream", body = String), (status = 404, body = Problem)))]
+pub(super) async fn stream_files(
+    gateway: State<Gateway>,
+    origin: Origin,
+    signed: Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    stream(gateway, origin, signed, headers).await
+}
+
 /// Each reader takes from the prediction's own record at its own pace: nothing is kept for a slow one.
 fn follow(gateway: Gateway, origin: Origin, live: Arc<Live>, seen: usize) -> impl Stream<Item = Result<Event, Infallible>> {
     let changes = live.watch();

@@ -7,7 +7,7 @@ use store::Tx;
 
 use crate::cursor::{Direction, SCAN_ROWS, Scan};
 use crate::error::RegistryError;
-use crate::models::{Links, ModelPatch, ModelRow, ModelSort, Visibility};
+use crate::models::{Links, ModelPatch, ModelRow, ModelSort, ModelsOf, Visibility};
 
 /// Models that one search looks at.
 const SEARCHED_MAX: i64 = 2_000;
@@ -28,7 +28,7 @@ macro_rules! model_columns {
     };
 }
 
-/// A page of what `$1` may see, past (`$2`, `$3`).
+/// A page of what `$1` may see, past (`$2`, `$3`): with `$5` only what is fit to be shown, with `$6` only that owner's.
 macro_rules! list_statement {
     ($key:literal, $past:literal, $order:literal) => {
         concat!(
@@ -40,6 +40,8 @@ macro_rules! list_statement {
             "from model m join account a on a.name = m.owner ",
             "left join version v on v.model_id = m.id and v.id = m.latest_version_id ",
             "where (a.id = $1 or (m.visibility = 'public' and m.latest_version_id is not null)) ",
+            "and ($5 = 0 or (m.visibility = 'public' and m.latest_version_id is not null and m.default_example_id is not null)) ",
+            "and ($6 = '' or m.owner = $6) ",
             "and (",
             $key,
             ", m.id) ",
@@ -150,14 +152,25 @@ pub(crate) async fn delete_unused(tx: &mut Tx, id: &str) -> Result<bool, Registr
     Ok(sqlx::query(statement).bind(id).execute(tx).await?.rows_affected() == 1)
 }
 
-pub(crate) async fn list(tx: &mut Tx, sort: ModelSort, scan: &Scan, viewer_id: &str) -> Result<Vec<Listed>, RegistryError> {
+pub(crate) async fn list(
+    tx: &mut Tx,
+    which: &ModelsOf,
+    sort: ModelSort,
+    scan: &Scan,
+    viewer_id: &str,
+) -> Result<Vec<Listed>, RegistryError> {
+    let (shown_only, owner) = match which {
+        ModelsOf::Catalogue => (1_i64, ""),
+        ModelsOf::Everyone => (0, ""),
+        ModelsOf::Owner(owner) => (0, owner.as_str()),
+    };
     let statement = match (sort, scan.direction) {
         (ModelSort::ModelCreatedAt, Direction::Descending) => list_statement!("m.created_at", "<", "desc"),
         (ModelSort::ModelCreatedAt, Direction::Ascending) => list_statement!("m.created_at", ">", "asc"),
         (ModelSort::LatestVersionCreatedAt, Direction::Descending) => list_statement!("coalesce(v.created_at, 0)", "<", "desc"),
         (ModelSort::LatestVersionCreatedAt, Direction::Ascending) => list_statement!("coalesce(v.created_at, 0)", ">", "asc"),
     };
-    let query = sqlx::query(statement).bind(viewer_id).bind(scan.key).bind(&scan.id).bind(SCAN_ROWS);
+    let query = sqlx::query(statement).bind(viewer_id).bind(scan.key).bind(&scan.id).bind(SCAN_ROWS).bind(shown_only).bind(owner);
     let listed = |row: &AnyRow| Ok(Listed { row: read(row)?, sort_key: row.try_get("sort_key")? });
     query.fetch_all(tx).await?.iter().map(listed).collect()
 }

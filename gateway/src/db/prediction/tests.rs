@@ -17,6 +17,7 @@ pub(crate) fn row() -> PredictionRow {
         deployment: None,
         destination: None,
         webhook: None,
+        streams: Streams::Values,
         origin: None,
         input: json!({"name": "Ada \"quoted\" \u{1F600}"}),
         model_input: None,

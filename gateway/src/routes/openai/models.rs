@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use protocol::Reference;
-use registry::{Direction, ModelSort};
+use registry::{Direction, ModelSort, ModelsOf};
 
 use super::{speaks_no_openai, unknown_model};
 use crate::Gateway;
@@ -23,7 +23,8 @@ pub(in crate::routes) async fn list_models(State(gateway): State<Gateway>, viewe
     let mut cursor: Option<String> = None;
     loop {
         let sort = ModelSort::ModelCreatedAt;
-        let page = gateway.registry().list_models(sort, Direction::Descending, cursor.as_deref(), &viewer.account_id).await?;
+        let page =
+            gateway.registry().list_models(ModelsOf::Everyone, sort, Direction::Descending, cursor.as_deref(), &viewer.account_id).await?;
         for model in &page.rows {
             let Some(latest) = model.latest_version_id else { continue };
             let Some(version) = gateway.registry().find_version(model, &latest).await? else { continue };

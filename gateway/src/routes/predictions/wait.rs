@@ -11,6 +11,7 @@ use crate::Gateway;
 use crate::live::Live;
 use crate::origin::Origin;
 use crate::render;
+use crate::routes::predictions::inline;
 
 /// The longest that a caller may ask to wait: some clients give up at 60 s, and then ask again.
 const WAIT_MAX: Duration = Duration::from_secs(58);
@@ -41,7 +42,11 @@ impl Wait {
     /// The prediction at its end, or as one that still starts: released clients take any other status for finished.
     pub async fn for_end_of(&self, gateway: &Gateway, origin: &Origin, live: &Arc<Live>) -> Prediction {
         let in_time = tokio::time::timeout(self.at_most, live.ended()).await.is_ok();
-        let mut shown = render::prediction(gateway, origin, live.row());
+        let mut row = live.row();
+        if row.state.is_terminal() {
+            inline::small_files(gateway, &mut row.output).await;
+        }
+        let mut shown = render::prediction(gateway, origin, row);
         if !in_time && !shown.status.is_terminal() {
             shown.status = Status::Starting;
             shown.output = Value::Null;
