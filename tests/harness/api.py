@@ -39,9 +39,8 @@ class Api(httpx.Client):
         return answer.json()
 
     def run(self, version: str, input: dict, seconds: float = 300) -> dict:
-        """Creates a prediction and waits for its end, whatever that is."""
-        prediction = self.create(version, input, headers={"prefer": "wait"})
-        return prediction if prediction["status"] in TERMINAL else self.ended(prediction["id"], seconds)
+        """Creates a prediction and waits for its end, whatever that is. Its files are addresses, as in every answer but the awaited one."""
+        return self.ended(self.create(version, input, headers={"prefer": "wait"})["id"], seconds)
 
     def prediction(self, id: str) -> dict:
         answer = self.get(f"/v1/predictions/{id}")

@@ -26,14 +26,14 @@ pub fn cog_door(bundle: &Bundle, errand: Errand) -> CogDoor {
     match errand {
         Errand::Train => CogDoor {
             made: vec![schema, made(TRAINER_PATH, include_str!("cog/trainer.py"))],
-            env: vec![("COG_TRAIN_TYPE_STUB", format!("{TRAINER_PATH}:train")), ("FEIRA_TRAINER", named(config.trainer.as_deref()))],
+            env: vec![("COG_TRAIN_TYPE_STUB", format!("{TRAINER_PATH}:train")), ("MODEL_TRAINER", named(config.trainer.as_deref()))],
             arguments: &["--x-mode", "train"],
         },
         Errand::Predict if bundle.files.iter().any(|file| file.path == WEIGHTS_PATH) => CogDoor {
             made: vec![schema, made(PREDICTOR_PATH, include_str!("cog/predictor.py"))],
             env: vec![
                 ("COG_PREDICT_TYPE_STUB", format!("{PREDICTOR_PATH}:Predictor")),
-                ("FEIRA_PREDICTOR", named(config.predictor.as_deref())),
+                ("MODEL_PREDICTOR", named(config.predictor.as_deref())),
                 ("COG_WEIGHTS", WEIGHTS_PATH.to_owned()),
             ],
             arguments: &[],

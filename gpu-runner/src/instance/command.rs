@@ -74,7 +74,7 @@ fn env(config: &VersionConfig, places: &Places<'_>) -> Vec<(String, String)> {
     }
     if config.protocol == ModelProtocol::Cog {
         env.extend(places.cog.env.iter().cloned());
-        env.push(("FEIRA_UPLOAD_URL", places.upload_url.to_owned()));
+        env.push(("MODEL_UPLOAD_URL", places.upload_url.to_owned()));
         env.push(("COG_MAX_CONCURRENCY", config.concurrency.max(1).to_string()));
         env.push(("COG_LOG_LEVEL", "warning".to_owned()));
         // A stream that is joined again starts where the prediction is; a replay that was cut would be refused instead.
@@ -128,7 +128,7 @@ mod tests {
         let config = config(&json!({"predictor": "predict.py:Predictor", "trainer": "train.py:train"}));
         let command = commanded_for(&config, Some(&environment()), Errand::Train).unwrap();
         assert!(command.argv.join(" ").contains("--x-mode train"));
-        assert!(command.env.contains(&("FEIRA_TRAINER".to_owned(), "train.py:train".to_owned())));
+        assert!(command.env.contains(&("MODEL_TRAINER".to_owned(), "train.py:train".to_owned())));
         assert!(command.env.iter().all(|(name, _)| name != "COG_PREDICT_TYPE_STUB"));
     }
 

@@ -20,4 +20,4 @@ def extract_as_asked(model):
 
 
 predictor.extract_setup_weights = extract_as_asked
-Predictor = predictor.load_predictor_from_ref(os.environ["FEIRA_PREDICTOR"])
+Predictor = predictor.load_predictor_from_ref(os.environ["MODEL_PREDICTOR"])

@@ -15,7 +15,7 @@ from cog.predictor import load_predictor_from_ref
 
 def upload(path, training):
     """Where the platform keeps the file."""
-    url = f"{os.environ['FEIRA_UPLOAD_URL']}/{urllib.parse.quote(path.name)}"
+    url = f"{os.environ['MODEL_UPLOAD_URL']}/{urllib.parse.quote(path.name)}"
     headers = {
         "Content-Length": str(path.stat().st_size),
         "Content-Type": mimetypes.guess_type(path.name)[0] or "application/octet-stream",
@@ -71,4 +71,4 @@ def with_files_kept(function):
     return trained
 
 
-train = with_files_kept(load_predictor_from_ref(os.environ["FEIRA_TRAINER"]))
+train = with_files_kept(load_predictor_from_ref(os.environ["MODEL_TRAINER"]))
