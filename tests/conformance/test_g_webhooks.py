@@ -70,11 +70,14 @@ def test_G1_the_end_is_told_once(caller: Api, receiver: Endpoint, greets: str):
 def test_G2_without_a_filter_output_and_the_end_are_told(caller: Api, receiver: Endpoint, words: str):
     caller.run(words, {})
     caller.post("/v1/predictions", json=order(words, {"text": "a b c d e f", "delay": 0.3}, f"{receiver.url}/g2"))
-    *before, last = told(receiver, "/g2")
-    assert ended(last) and "".join(last.prediction["output"]) == "a b c d e f"
+    deliveries = told(receiver, "/g2")
+    # Deliveries may overtake one another, as at Replicate: what they tell is in order by what they have of the output.
+    [last] = [delivery for delivery in deliveries if ended(delivery)]
+    before = [delivery for delivery in deliveries if delivery is not last]
+    assert "".join(last.prediction["output"]) == "a b c d e f"
     assert before and all(delivery.prediction["status"] == "processing" and delivery.prediction["output"] for delivery in before)
-    lengths = [len(delivery.prediction["output"]) for delivery in before]
-    assert lengths == sorted(lengths)
+    lengths = sorted(len(delivery.prediction["output"]) for delivery in before)
+    assert lengths == sorted(set(lengths))
     # At most one in half a second, over less than two and a half.
     assert len(before) <= 5
 

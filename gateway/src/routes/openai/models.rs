@@ -17,7 +17,7 @@ use crate::problem::openai::ErrorBody;
 const LISTED_MAX: usize = 1_000;
 
 /// List the models that declare one of these routes.
-#[utoipa::path(get, path = "/models", tag = "openai", responses((status = 200, body = ModelList), (status = 401, body = ErrorBody)))]
+#[utoipa::path(get, path = "/models", operation_id = "list_openai_models", tag = "openai", responses((status = 200, body = ModelList), (status = 401, body = ErrorBody)))]
 pub(in crate::routes) async fn list_models(State(gateway): State<Gateway>, viewer: Viewer) -> Result<Json<ModelList>, Refused> {
     let mut listed = Vec::new();
     let mut cursor: Option<String> = None;
@@ -40,7 +40,7 @@ pub(in crate::routes) async fn list_models(State(gateway): State<Gateway>, viewe
 }
 
 /// Get a model.
-#[utoipa::path(get, path = "/models/{owner}/{name}", tag = "openai",
+#[utoipa::path(get, path = "/models/{owner}/{name}", operation_id = "get_openai_model", tag = "openai",
     params(("owner" = String, Path), ("name" = String, Path, description = "`name` or `name:version`")),
     responses((status = 200, body = ModelObject), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(in crate::routes) async fn get_model(
@@ -52,7 +52,7 @@ pub(in crate::routes) async fn get_model(
 }
 
 /// Get a model by its id, the slash in it escaped as released clients do.
-#[utoipa::path(get, path = "/models/{id}", tag = "openai", params(("id" = String, Path, description = "`owner%2Fname`")),
+#[utoipa::path(get, path = "/models/{id}", operation_id = "get_openai_model_by_encoded_id", tag = "openai", params(("id" = String, Path, description = "`owner%2Fname`")),
     responses((status = 200, body = ModelObject), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(in crate::routes) async fn get_model_by_encoded_id(
     State(gateway): State<Gateway>,
