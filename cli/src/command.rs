@@ -17,6 +17,7 @@ pub mod push;
 pub mod run;
 pub mod token;
 pub mod trainings;
+pub mod usage;
 pub mod versions;
 pub mod whoami;
 

@@ -74,6 +74,8 @@ enum Call {
     /// Versions of a model: list, show
     #[command(subcommand)]
     Versions(command::versions::Versions),
+    /// What the account used and what it cost
+    Usage(command::usage::Usage),
     /// Predictions: list, show
     #[command(subcommand)]
     Predictions(command::predictions::Predictions),
@@ -149,6 +151,7 @@ async fn execute(call: Call, context: &Context) -> anyhow::Result<Exit> {
         Call::Ps => command::ps::execute(context).await?,
         Call::Models(models) => models.execute(context).await?,
         Call::Versions(versions) => versions.execute(context).await?,
+        Call::Usage(usage) => usage.execute(context).await?,
         Call::Predictions(predictions) => predictions.execute(context).await?,
         Call::Deployments(deployments) => deployments.execute(context).await?,
         Call::Trainings(trainings) => trainings.execute(context).await?,

@@ -18,6 +18,7 @@ mod publish;
 mod runner;
 mod streams;
 mod trainings;
+mod usage;
 mod versions;
 mod webhooks;
 
@@ -46,6 +47,7 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
             OpenApiRouter::new()
                 .routes(routes!(account::get_account))
                 .routes(routes!(account::get_balance))
+                .routes(routes!(usage::get_usage))
                 .routes(routes!(account::create_session))
                 .routes(routes!(account::list_tokens, account::create_token))
                 .routes(routes!(account::revoke_token))

@@ -33,6 +33,37 @@ pub struct Balance {
     pub available: Credits,
 }
 
+/// What an account used in a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Usage {
+    #[schema(value_type = String, format = DateTime)]
+    pub from: Timestamp,
+    /// Not included.
+    #[schema(value_type = String, format = DateTime)]
+    pub to: Timestamp,
+    /// `day`, `model`, `token` or `hardware`.
+    pub group_by: String,
+    /// US dollars: the sum of the rows.
+    #[schema(value_type = String, example = "0.0000215")]
+    pub cost: Credits,
+    pub rows: Vec<UsageRow>,
+}
+
+/// The predictions and trainings of one day, model, token or hardware that have ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UsageRow {
+    /// A date, `owner/name`, a token's id or a SKU.
+    #[schema(example = "2026-11-24")]
+    pub key: String,
+    pub predictions: i64,
+    pub succeeded: i64,
+    /// Microseconds that models ran.
+    pub run_us: i64,
+    /// US dollars.
+    #[schema(value_type = String, example = "0.0000215")]
+    pub cost: Credits,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Model {
     pub url: String,

@@ -2,6 +2,7 @@
 
 pub(crate) mod of_deployment;
 pub(crate) mod removal;
+pub(crate) mod usage;
 
 use protocol::money::Pricing;
 use protocol::prediction::{CostLine, Errand, HookRun, State, Timings};
