@@ -78,7 +78,7 @@ fn complete_operation(method: &str, operation: &mut Value) {
         if status < 400 {
             response["headers"]["ratelimit-remaining"] = header("integer", "Requests of this kind that are left at once");
             response["headers"]["ratelimit-reset"] = header("integer", "Seconds until all of them are there again");
-            if response["description"] == "" {
+            if response["description"].as_str().is_none_or(str::is_empty) {
                 response["description"] = Value::from(if status == 204 { "Done" } else { "As asked" });
             }
         } else if let Some((_, about)) = PROBLEMS.iter().find(|(known, _)| *known == status) {
