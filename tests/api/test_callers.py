@@ -38,3 +38,19 @@ def test_the_server_says_that_it_lives_and_is_ready(server: Server):
     assert httpx.get(f"{server.url}/readyz").status_code == 200
     metrics = httpx.get(f"{server.url}/metrics").text
     assert "feira_" in metrics
+
+
+def test_a_page_of_another_origin_may_do_what_its_token_may(api: Api):
+    origin = {"origin": "https://app.example"}
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type,prefer"}
+    preflight = httpx.options(f"{api.url}/v1/predictions", headers=origin | asked)
+    assert preflight.status_code == 200
+    allowed = preflight.headers
+    assert allowed["access-control-allow-origin"] == "*" and "POST" in allowed["access-control-allow-methods"]
+    assert {"authorization", "content-type", "prefer"} <= set(allowed["access-control-allow-headers"].split(","))
+    answer = api.get("/v1/account", headers=origin)
+    assert answer.headers["access-control-allow-origin"] == "*"
+    # Cookies open nothing: no page may send them.
+    assert "access-control-allow-credentials" not in answer.headers
+    exposed = {name.strip() for name in answer.headers["access-control-expose-headers"].split(",")}
+    assert {"location", "retry-after", "ratelimit-remaining"} <= exposed

@@ -11,6 +11,7 @@ import pytest
 from harness.api import Api, problem
 from harness.projects import copy, project
 from harness.server import Server
+from harness.wait import until
 
 Publish = Callable[[str], str]
 # Of a version that names no limit of its own.
@@ -237,3 +238,34 @@ def test_a_release_of_another_version_is_what_runs_next(server: Server, api: Api
     assert output() == "a"
     assert api.patch(path, json={"version": f"{model}:{second}"}).json()["current_release"]["version"] == second
     assert output() == "aa"
+
+
+def test_a_deployment_keeps_its_minimum_warm_and_never_runs_more_than_its_maximum(api: Api, published: Publish):
+    model, _, version = published("sleepy").partition(":")
+    name = f"d{next(numbers)}"
+    path = create(
+        api, {"name": name, "model": model, "version": version, "hardware": "cpu", "min_instances": 1, "max_instances": 1}
+    )
+
+    def cards() -> list[dict]:
+        every = [card for runner in api.get("/v1/runners").json()["runners"] for card in runner["versions"]]
+        return [card for card in every if card["deployment"] == f"feira/{name}"]
+
+    def an_instance_is_warm_before_anybody_asks() -> bool:
+        return any(card["instances_warm"] == 1 for card in cards())
+
+    def all_instances_are_gone() -> bool:
+        return not any(card["instances_warm"] + card["instances_starting"] for card in cards())
+
+    until(an_instance_is_warm_before_anybody_asks, 60)
+    ids = [api.post(f"{path}/predictions", json={"input": {"seconds": 0.3}}).json()["id"] for _ in range(3)]
+    ended = [api.ended(id) for id in ids]
+    assert [one["status"] for one in ended] == ["succeeded"] * 3
+    assert all(one["timings"]["cold"] is None for one in ended)
+    # One instance of one place: they ran one after another.
+    spans = sorted((one["started_at"], one["completed_at"]) for one in ended)
+    assert all(earlier[1] <= later[0] for earlier, later in itertools.pairwise(spans)), spans
+    assert api.patch(path, json={"min_instances": 0}).status_code == 200
+    assert api.patch(path, json={"max_instances": 0}).status_code == 200
+    until(all_instances_are_gone, 30)
+    assert api.delete(path).status_code == 204
