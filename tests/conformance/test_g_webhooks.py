@@ -12,15 +12,15 @@ from harness.api import TERMINAL, Api, problem
 from harness.greeter import greeter
 from harness.javascript import node
 from harness.projects import project
-from harness.endpoint import Delivery, Endpoint
+from harness.receiver import Call, Receiver
 from harness.server import Server
 
 Publish = Callable[[str], str]
 
 
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[Endpoint]:
-    with Endpoint() as receiver:
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
         yield receiver
 
 
@@ -44,16 +44,16 @@ def order(version: str, input: dict, hook: str, events: list[str] | None = None)
     return asked | ({"webhook_events_filter": events} if events else {})
 
 
-def ended(delivery: Delivery) -> bool:
+def ended(delivery: Call) -> bool:
     return delivery.prediction["status"] in TERMINAL
 
 
-def told(receiver: Endpoint, path: str) -> list[Delivery]:
+def told(receiver: Receiver, path: str) -> list[Call]:
     """All that came to a path up to the end of its prediction."""
     return receiver.came(path, lambda came: any(map(ended, came)))
 
 
-def test_G1_the_end_is_told_once(caller: Api, receiver: Endpoint, greets: str):
+def test_G1_the_end_is_told_once(caller: Api, receiver: Receiver, greets: str):
     asked = order(greets, {"name": "hook"}, f"{receiver.url}/g1", ["completed"])
     created = caller.post("/v1/predictions", json=asked)
     assert created.status_code == 201, created.text
@@ -67,7 +67,7 @@ def test_G1_the_end_is_told_once(caller: Api, receiver: Endpoint, greets: str):
     assert len({delivery.headers["webhook-id"] for delivery in receiver.at("/g1")}) == 1 == len(receiver.at("/g1"))
 
 
-def test_G2_without_a_filter_output_and_the_end_are_told(caller: Api, receiver: Endpoint, words: str):
+def test_G2_without_a_filter_output_and_the_end_are_told(caller: Api, receiver: Receiver, words: str):
     caller.run(words, {})
     caller.post("/v1/predictions", json=order(words, {"text": "a b c d e f", "delay": 0.3}, f"{receiver.url}/g2"))
     deliveries = told(receiver, "/g2")
@@ -82,17 +82,17 @@ def test_G2_without_a_filter_output_and_the_end_are_told(caller: Api, receiver: 
     assert len(before) <= 5
 
 
-def test_G3_the_start_is_told_if_it_is_asked_for(caller: Api, receiver: Endpoint, greets: str):
+def test_G3_the_start_is_told_if_it_is_asked_for(caller: Api, receiver: Receiver, greets: str):
     caller.post("/v1/predictions", json=order(greets, {"delay_ms": 300}, f"{receiver.url}/g3", ["start", "completed"]))
     first, *_, last = receiver.came("/g3", lambda came: len(came) >= 2 and any(map(ended, came)))
     assert first.prediction["status"] in ("starting", "processing") and ended(last)
     assert len(receiver.at("/g3")) == 2
 
 
-def test_G5_both_clients_accept_the_signature_and_refuse_a_changed_body(caller: Api, receiver: Endpoint, greets: str):
+def test_G5_both_clients_accept_the_signature_and_refuse_a_changed_body(caller: Api, receiver: Receiver, greets: str):
     caller.post("/v1/predictions", json=order(greets, {"name": "naïve 🙂"}, f"{receiver.url}/g5", ["completed"]))
     (delivery,) = told(receiver, "/g5")
-    body = delivery.body.decode()
+    body = delivery.body
     forged = body.replace("hello", "hallo")
     assert forged != body
     assert node("validate.mjs", caller, [{"headers": delivery.headers, "body": one} for one in (body, forged)]) == [True, False]

@@ -55,6 +55,18 @@ class Receiver:
         self.server.shutdown()
         self.server.server_close()
 
+    def came(self, path: str, enough: Callable[[list[Call]], bool], seconds: float = 30) -> list[Call]:
+        """The calls of one path below the receiver's own, once they are enough."""
+
+        def enough_has_come() -> list[Call] | None:
+            came = self.at(path)
+            return came if came and enough(came) else None
+
+        return until(enough_has_come, seconds)
+
+    def at(self, path: str) -> list[Call]:
+        return [call for call in self.calls if call.path == f"/hook{path}"]
+
     def received(self, count: int, seconds: float = 30) -> list[Call]:
         """The calls, once there are so many."""
 
