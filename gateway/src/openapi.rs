@@ -38,6 +38,7 @@ pub(crate) fn complete(openapi: &utoipa::openapi::OpenApi) -> Value {
     let mut document = serde_json::to_value(openapi).expect("the contract is plain data");
     let query = serde_json::to_value(crate::routes::catalogue::query_operation()).expect("the contract is plain data");
     document["paths"]["/v1/models"]["x-query"] = query;
+    document["paths"]["/v1/models"]["x-query"]["tags"] = json!(["models"]);
     for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
         for (method, operation) in operations.as_object_mut().into_iter().flatten() {
             if operation["responses"].is_object() {
