@@ -10,10 +10,51 @@ use crate::digest::VersionId;
 /// Longest owner or model name, in characters: a DNS label, so that either can become a host name.
 pub const NAME_CHARS_MAX: usize = 63;
 
+/// First segments of addresses that are no owner's name, whoever answers them: an owner of such a name would have no page.
+const RESERVED: [&str; 35] = [
+    "account",
+    "accounts",
+    "api",
+    "assets",
+    "collections",
+    "dashboard",
+    "deployments",
+    "docs",
+    "explore",
+    "favicon.ico",
+    "files",
+    "hardware",
+    "livez",
+    "llms.txt",
+    "metrics",
+    "models",
+    "openai",
+    "openapi.json",
+    "p",
+    "predictions",
+    "prices",
+    "pricing",
+    "readyz",
+    "robots.txt",
+    "runner",
+    "runners",
+    "search",
+    "signin",
+    "signout",
+    "status",
+    "streams",
+    "trainings",
+    "v1",
+    "v2",
+    "webhooks",
+];
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAName {
     #[error("a name has 1 to {NAME_CHARS_MAX} characters: a–z, 0–9, `-`, `_` and `.`, and begins and ends with a letter or digit")]
     Name,
+    #[error("the name is kept for addresses of the server's own; choose another")]
+    Reserved,
     #[error("a model is written owner/name")]
     Model,
     #[error("a version is written owner/name, owner/name:id or id, where id is 64 hexadecimal digits")]
@@ -29,6 +70,12 @@ pub fn check_name(name: &str) -> Result<&str, NotAName> {
         && bytes.first().is_some_and(|&b| plain(b))
         && bytes.last().is_some_and(|&b| plain(b));
     fits.then_some(name).ok_or(NotAName::Name)
+}
+
+/// Checks the name of an account, which is the first segment of its models' addresses.
+pub fn check_owner(name: &str) -> Result<&str, NotAName> {
+    let name = check_name(name)?;
+    if RESERVED.contains(&name) { Err(NotAName::Reserved) } else { Ok(name) }
 }
 
 /// `owner/name`.
@@ -120,5 +167,13 @@ mod tests {
         for good in ["a", "hello-world", "llama-3.1", "a_b", "0"] {
             assert_eq!(check_name(good), Ok(good));
         }
+    }
+
+    #[test]
+    fn an_owner_has_no_name_that_the_server_needs_for_itself() {
+        for word in RESERVED {
+            assert_eq!(check_owner(word), Err(NotAName::Reserved), "{word}");
+        }
+        assert!(check_owner("feira").is_ok() && check_owner("p2").is_ok());
     }
 }

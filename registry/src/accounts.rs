@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use protocol::name::check_name;
+use protocol::name::{check_name, check_owner};
 use protocol::{Entropy, Timestamp, id};
 
 use crate::db::account;
@@ -58,7 +58,7 @@ impl Registry {
     pub async fn create_account(&self, name: &str, kind: AccountKind, role: Role) -> Result<Account, RegistryError> {
         let account = Account {
             id: id::prefixed("acc", &self.clock, &self.entropy),
-            name: check_name(name)?.to_owned(),
+            name: check_owner(name)?.to_owned(),
             kind,
             is_operator: role == Role::Operator,
             webhook_secret: new_webhook_secret(&self.entropy),
@@ -132,7 +132,7 @@ mod tests {
             house.registry.create_account("ada", AccountKind::User, Role::User).await.unwrap();
             let again = house.registry.create_account("ada", AccountKind::Organization, Role::User).await;
             assert!(matches!(again, Err(RegistryError::NameTaken { .. })), "{again:?}");
-            for bad in ["", "../ada", "Ada", "a b", "a'; drop table account; --"] {
+            for bad in ["", "../ada", "Ada", "a b", "a'; drop table account; --", "dashboard", "v1"] {
                 let refused = house.registry.create_account(bad, AccountKind::User, Role::User).await;
                 assert!(matches!(refused, Err(RegistryError::BadName(_))), "{bad}");
             }

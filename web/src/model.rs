@@ -6,7 +6,7 @@ use http::request::Parts;
 use maud::{Markup, html};
 use protocol::Prediction;
 use protocol::api::{Model, Page as Listed};
-use protocol::name::check_name;
+use protocol::name::{check_name, check_owner};
 use serde_json::{Map, Value};
 
 use crate::card;
@@ -22,45 +22,6 @@ pub(crate) mod playground;
 pub(crate) mod readme;
 pub(crate) mod versions;
 
-/// First segments of addresses that are no owner's name, whoever answers them.
-pub(crate) const RESERVED: [&str; 35] = [
-    "account",
-    "accounts",
-    "api",
-    "assets",
-    "collections",
-    "dashboard",
-    "deployments",
-    "docs",
-    "explore",
-    "favicon.ico",
-    "files",
-    "hardware",
-    "livez",
-    "llms.txt",
-    "metrics",
-    "models",
-    "openai",
-    "openapi.json",
-    "p",
-    "predictions",
-    "prices",
-    "pricing",
-    "readyz",
-    "robots.txt",
-    "runner",
-    "runners",
-    "search",
-    "signin",
-    "signout",
-    "status",
-    "streams",
-    "trainings",
-    "v1",
-    "v2",
-    "webhooks",
-];
-
 /// The address of a model, checked: it can stand in a path as it is.
 #[derive(Debug)]
 pub(crate) struct Address {
@@ -74,17 +35,12 @@ impl Address {
     }
 }
 
-/// Whether a first segment may be an owner.
-pub(crate) fn may_own(segment: &str) -> bool {
-    check_name(segment).is_ok() && !RESERVED.contains(&segment)
-}
-
 impl<S: Send + Sync> FromRequestParts<S> for Address {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
         let Path((owner, name)) = Path::<(String, String)>::from_request_parts(parts, state).await.map_err(IntoResponse::into_response)?;
-        if may_own(&owner) && check_name(&name).is_ok() { Ok(Self { owner, name }) } else { Err(errors::not_found()) }
+        if check_owner(&owner).is_ok() && check_name(&name).is_ok() { Ok(Self { owner, name }) } else { Err(errors::not_found()) }
     }
 }
 
@@ -181,17 +137,4 @@ fn default_input(form: &Form) -> Value {
         Some((field.name.clone(), value))
     };
     form.fields.iter().filter_map(value).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reserved_words_are_no_owners() {
-        for word in ["v1", "v2", "openai", "runner", "dashboard", "p", "assets", "openapi.json", "Feira", "-a", "a/b", ""] {
-            assert!(!may_own(word), "{word}");
-        }
-        assert!(may_own("feira") && may_own("p2"));
-    }
 }

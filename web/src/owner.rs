@@ -7,14 +7,14 @@ use protocol::api::Model;
 
 use crate::api::ApiError;
 use crate::errors;
-use crate::model::may_own;
 use crate::page::Page;
 use crate::price::Prices;
 use crate::visit::Visit;
 use crate::{card, home};
+use protocol::name::check_owner;
 
 pub(crate) async fn show(visit: Visit, Path(owner): Path<String>) -> Result<Response, ApiError> {
-    if !may_own(&owner) {
+    if check_owner(&owner).is_err() {
         return Ok(errors::not_found());
     }
     let mut models: Vec<Model> = home::list(&visit.api, format!("/v1/models?owner={owner}")).await?;
