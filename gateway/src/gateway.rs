@@ -114,12 +114,7 @@ impl Gateway {
     /// Takes no new predictions, waits for those under way as long as the settings allow, and leaves the rest to the next start.
     pub async fn stop(&self) {
         self.0.stopping.cancel();
-        let drained = async {
-            while self.live().len() > 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        };
-        if tokio::time::timeout(self.config().drain, drained).await.is_err() {
+        if tokio::time::timeout(self.config().drain, self.live().emptied()).await.is_err() {
             tracing::warn!(predictions = self.live().len(), "left to the next start");
         }
         self.0.stopped.cancel();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::prediction::{Errand, State};
 use protocol::{ModelRef, PredictionId, VersionId};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::db::prediction::{PredictionRow, Webhook};
@@ -127,7 +127,13 @@ impl Live {
 
 /// All of them, by id. Ids sort by time, so the order of the map is the order of arrival.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LiveSet(Arc<Mutex<HashMap<PredictionId, Arc<Live>>>>);
+pub(crate) struct LiveSet(Arc<Lives>);
+
+#[derive(Debug, Default)]
+struct Lives {
+    by_id: Mutex<HashMap<PredictionId, Arc<Live>>>,
+    emptied: Notify,
+}
 
 impl LiveSet {
     pub fn enter(&self, row: PredictionRow) -> Arc<Live> {
@@ -145,6 +151,20 @@ impl LiveSet {
         let mut lives = self.lock();
         if lives.get(&live.id).is_some_and(|current| Arc::ptr_eq(current, live)) {
             lives.remove(&live.id);
+            if lives.is_empty() {
+                self.0.emptied.notify_waiters();
+            }
+        }
+    }
+
+    /// Comes when none is left.
+    pub async fn emptied(&self) {
+        loop {
+            let emptied = self.0.emptied.notified();
+            if self.len() == 0 {
+                return;
+            }
+            emptied.await;
         }
     }
 
@@ -166,6 +186,6 @@ impl LiveSet {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PredictionId, Arc<Live>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
