@@ -15,6 +15,7 @@ pub mod predictions;
 pub mod ps;
 pub mod push;
 pub mod run;
+pub mod tag;
 pub mod token;
 pub mod trainings;
 pub mod usage;

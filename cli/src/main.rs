@@ -74,6 +74,10 @@ enum Call {
     /// Versions of a model: list, show
     #[command(subcommand)]
     Versions(command::versions::Versions),
+    /// Say what a version is called: tags that point, and have pointed
+    Tag(command::tag::TagVersion),
+    /// Point a model's `latest` at an earlier version
+    Rollback(command::tag::Rollback),
     /// What the account used and what it cost
     Usage(command::usage::Usage),
     /// Predictions: list, show
@@ -151,6 +155,8 @@ async fn execute(call: Call, context: &Context) -> anyhow::Result<Exit> {
         Call::Ps => command::ps::execute(context).await?,
         Call::Models(models) => models.execute(context).await?,
         Call::Versions(versions) => versions.execute(context).await?,
+        Call::Tag(tag) => tag.execute(context).await?,
+        Call::Rollback(rollback) => rollback.execute(context).await?,
         Call::Usage(usage) => usage.execute(context).await?,
         Call::Predictions(predictions) => predictions.execute(context).await?,
         Call::Deployments(deployments) => deployments.execute(context).await?,

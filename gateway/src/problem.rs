@@ -181,15 +181,22 @@ impl From<RegistryError> for Refused {
             | RegistryError::ModelInUse
             | RegistryError::DeploymentTaken { .. } => Problem::new(409, "Conflict", detail),
             RegistryError::ModelUnknown => return Self::not_found("model"),
+            RegistryError::VersionUnknown => return Self::not_found("version"),
+            RegistryError::NothingEarlier => Problem::new(
+                409,
+                "Nothing earlier",
+                "Before the version that latest points at there is none that is still there; name the one you want, or publish one that mends it",
+            ),
             RegistryError::DeploymentUnknown => return Self::not_found("deployment"),
             RegistryError::DeploymentChanged => {
                 Problem::new(409, "Conflict", "The deployment was changed at the same moment; look at it, and change it again")
             }
             RegistryError::BadScale(bad) => Problem::invalid("Input validation failed", vec![invalid_scale(bad)]),
             RegistryError::NotOwner => Problem::new(403, "Forbidden", detail),
-            RegistryError::TooManyModels { .. } | RegistryError::TooManyTokens { .. } | RegistryError::TooManyDeployments { .. } => {
-                Problem::new(422, "Limit reached", detail)
-            }
+            RegistryError::TooManyModels { .. }
+            | RegistryError::TooManyTags { .. }
+            | RegistryError::TooManyTokens { .. }
+            | RegistryError::TooManyDeployments { .. } => Problem::new(422, "Limit reached", detail),
             RegistryError::BadCursor => Problem::new(400, "Bad cursor", "The cursor is not one of ours; start at the first page"),
             RegistryError::Store(error) => return error.into(),
             RegistryError::Blob(error) => return error.into(),

@@ -17,6 +17,7 @@ mod prices;
 mod publish;
 mod runner;
 mod streams;
+mod tags;
 mod trainings;
 mod usage;
 mod versions;
@@ -64,6 +65,10 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
                 .routes(routes!(models::list_examples))
                 .routes(routes!(versions::list_versions, publish::create_version))
                 .routes(routes!(versions::get_version, versions::delete_version))
+                .routes(routes!(tags::list_tags))
+                .routes(routes!(tags::move_tag))
+                .routes(routes!(tags::list_moves))
+                .routes(routes!(tags::roll_back))
                 .routes(routes!(predictions::create_for_model))
                 .routes(routes!(predictions::list_predictions, predictions::create_prediction))
                 .routes(routes!(predictions::get_prediction))

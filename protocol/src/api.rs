@@ -198,6 +198,21 @@ pub struct Configuration {
     pub max_instances: u32,
 }
 
+/// Where a tag of a model points, or pointed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TagMove {
+    #[schema(example = "latest")]
+    pub tag: String,
+    /// Which move of this tag it is, from 1.
+    pub number: i64,
+    /// 64 hexadecimal digits.
+    pub version: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub moved_at: Timestamp,
+    /// The name of an account, if there still is one.
+    pub moved_by: Option<String>,
+}
+
 /// One page of a list, newest first. `next` and `previous` are absolute addresses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {

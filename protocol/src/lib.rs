@@ -11,6 +11,7 @@ pub mod money;
 pub mod name;
 pub mod prediction;
 pub mod problem;
+pub mod tag;
 pub mod webhook;
 pub mod wire;
 
@@ -22,3 +23,4 @@ pub use money::{Credits, Price, Pricing};
 pub use name::{ModelRef, Reference};
 pub use prediction::{Prediction, Status};
 pub use problem::Problem;
+pub use tag::Tag;

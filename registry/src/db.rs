@@ -5,5 +5,6 @@ pub(crate) mod collection;
 pub(crate) mod deployment;
 pub(crate) mod file;
 pub(crate) mod model;
+pub(crate) mod tag;
 pub(crate) mod token;
 pub(crate) mod version;

@@ -28,6 +28,12 @@ pub enum RegistryError {
     TooManyTokens { max: i64 },
     #[error("the deployment {deployment} exists already")]
     DeploymentTaken { deployment: ModelRef },
+    #[error("the model has no such version")]
+    VersionUnknown,
+    #[error("before the version that latest points at there is none that is still there")]
+    NothingEarlier,
+    #[error("a model's tags have at most {max} names")]
+    TooManyTags { max: i64 },
     /// Also what a stranger is told of another's deployment.
     #[error("the deployment does not exist, or is not yours to see")]
     DeploymentUnknown,

@@ -17,6 +17,7 @@ mod input;
 mod models;
 mod pending;
 mod search;
+mod tags;
 mod tend;
 #[cfg(test)]
 mod testing;
@@ -43,6 +44,7 @@ pub use hook_publisher::{HookPublisher, OpenHookError};
 pub use input::{BadSchema, InputSchema};
 pub use models::{Links, ModelPatch, ModelRow, ModelSort, ModelsOf, NewModel, Visibility};
 pub use search::Found;
+pub use tags::TagMove;
 pub use tokens::{NewToken, Scope, Scopes, TokenRow, UnknownScope, looks_like_a_token};
 pub use uploads::{Upload, UploadError};
 pub use versions::{PublishError, Published, VersionRow, VersionSummary};

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use protocol::manifest::VersionFile;
 use protocol::prediction::Errand;
 use protocol::wire::Bundle;
-use protocol::{Digest, ModelRef, Timestamp, VersionConfig, VersionId};
+use protocol::{Digest, ModelRef, Tag, Timestamp, VersionConfig, VersionId};
 use serde_json::Value;
 use store::StoreError;
 
 use crate::caller::Caller;
 use crate::cursor::{Direction, Page, Scan};
-use crate::db::{model, version};
+use crate::db::{model, tag, version};
 use crate::input::{BadSchema, InputSchema};
 use crate::models::ModelRow;
+use crate::tags::Pointing;
 use crate::{Registry, RegistryError};
 
 pub use publish::Published;
@@ -111,7 +112,8 @@ impl Registry {
         Ok(scan.page(rows, |row| (row.created_at.micros(), row.id.to_string())))
     }
 
-    /// Deletes a version for good; false when the model has no such version. If `latest` pointed at it, it moves to the newest that is left.
+    /// Deletes a version for good; false when the model has no such version. If `latest` pointed at it, it moves to the one before it, or, if
+    /// it was the first, to the newest that is left.
     pub async fn delete_version(&self, caller: &Caller, model: &ModelRef, id: &VersionId) -> Result<bool, RegistryError> {
         let row = self.require_own_model(caller, model).await?;
         let (model_id, model_ref, id, now) = (row.id.clone(), model.clone(), *id, self.clock.now());
@@ -122,12 +124,19 @@ impl Registry {
                     return Ok::<_, RegistryError>(false);
                 }
                 let latest = model::find(tx, &model_ref).await?.and_then(|row| row.latest_version_id);
-                if latest == Some(id) {
-                    let newest = version::newest(tx, &model_id).await?;
-                    if let Some(newest) = &newest {
-                        version::move_latest(tx, &model_id, newest, &moved_by, now).await?;
+                if latest != Some(id) {
+                    return Ok(true);
+                }
+                let next = match tag::before(tx, &model_id, &Tag::latest(), &id).await? {
+                    None => version::newest(tx, &model_id).await?,
+                    earlier => earlier,
+                };
+                match next {
+                    Some(next) => {
+                        let latest = Pointing { tag: Tag::latest(), version: next, moved_by_id: moved_by, moved_at: now };
+                        tag::point(tx, &model_id, &latest).await?;
                     }
-                    model::set_latest(tx, &model_id, newest.as_ref()).await?;
+                    None => model::clear_latest(tx, &model_id).await?,
                 }
                 Ok(true)
             })

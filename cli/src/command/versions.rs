@@ -5,6 +5,7 @@ use protocol::{ModelRef, Reference, VersionId};
 
 use super::Context;
 use super::models::model_path;
+use super::tag::tags;
 use crate::exit::usage;
 use crate::show;
 
@@ -29,8 +30,15 @@ impl Versions {
                 if context.json {
                     return show::json(&versions);
                 }
-                let row = |version: &Version| vec![version.id.clone(), version.created_at.to_string(), version.cog_version.clone()];
-                show::table(&["VERSION", "CREATED", "COG"], &versions.iter().map(row).collect::<Vec<_>>())
+                let tags = tags(&client, &model).await?;
+                let tagged = |id: &str| {
+                    let names: Vec<&str> = tags.iter().filter(|each| each.version == id).map(|each| each.tag.as_str()).collect();
+                    names.join(", ")
+                };
+                let row = |version: &Version| {
+                    vec![version.id.clone(), version.created_at.to_string(), version.cog_version.clone(), tagged(&version.id)]
+                };
+                show::table(&["VERSION", "CREATED", "COG", "TAGS"], &versions.iter().map(row).collect::<Vec<_>>())
             }
             Self::Show { version: Reference::Exact(model, id) } => show::json(&client.get::<Version>(&version_path(&model, &id)).await?),
             Self::Show { .. } => Err(usage("name the version as OWNER/MODEL:VERSION")),

@@ -1,6 +1,6 @@
 //! The table `model`.
 
-use protocol::{ModelRef, PredictionId, Pricing, Timestamp, VersionId};
+use protocol::{ModelRef, PredictionId, Pricing, Timestamp};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use store::Tx;
@@ -135,9 +135,9 @@ pub(crate) async fn set_default_example(tx: &mut Tx, id: &str, prediction: Predi
     Ok(())
 }
 
-pub(crate) async fn set_latest(tx: &mut Tx, id: &str, version: Option<&VersionId>) -> Result<(), RegistryError> {
-    let statement = "update model set latest_version_id = $2 where id = $1";
-    sqlx::query(statement).bind(id).bind(version.map(ToString::to_string)).execute(tx).await?;
+/// Leaves a model without a latest version: it has none any more.
+pub(crate) async fn clear_latest(tx: &mut Tx, id: &str) -> Result<(), RegistryError> {
+    sqlx::query("update model set latest_version_id = null where id = $1").bind(id).execute(tx).await?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The tables `version` and `tag_move`.
+//! The table `version`.
 
 use protocol::{Manifest, ModelRef, Timestamp, VersionConfig, VersionId};
 use serde_json::Value;
@@ -10,8 +10,6 @@ use crate::cursor::{Direction, SCAN_ROWS, Scan};
 use crate::error::RegistryError;
 use crate::versions::VersionSummary;
 
-/// The tag that a model without a stated version means.
-const LATEST: &str = "latest";
 /// Models that one version id is looked for in.
 const HOLDERS_MAX: i64 = 1_000;
 
@@ -118,14 +116,6 @@ pub(crate) async fn newest(tx: &mut Tx, model_id: &str) -> Result<Option<Version
     let statement = "select id from version where model_id = $1 and deleted_at is null order by created_at desc, id desc limit 1";
     let row = sqlx::query(statement).bind(model_id).fetch_optional(tx).await?;
     row.as_ref().map(read_id).transpose()
-}
-
-/// Adds a move of `latest` to its history.
-pub(crate) async fn move_latest(tx: &mut Tx, model_id: &str, to: &VersionId, moved_by: &str, now: Timestamp) -> Result<(), RegistryError> {
-    let statement = "insert into tag_move (model_id, tag, seq, version_id, moved_by, moved_at) \
-                     select $1, $2, coalesce(max(seq), 0) + 1, $3, $4, $5 from tag_move where model_id = $1 and tag = $2";
-    sqlx::query(statement).bind(model_id).bind(LATEST).bind(to.to_string()).bind(moved_by).bind(now.micros()).execute(tx).await?;
-    Ok(())
 }
 
 fn read_summary(row: &AnyRow) -> Result<VersionSummary, RegistryError> {

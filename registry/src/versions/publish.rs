@@ -7,14 +7,15 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use protocol::api::NewVersion;
 use protocol::manifest::{HookSpec, HookStage};
-use protocol::{Digest, Manifest, ModelRef};
+use protocol::{Digest, Manifest, ModelRef, Tag};
 
 use crate::caller::Caller;
-use crate::db::model;
 use crate::db::version::{self, NewVersionRow, Presence};
+use crate::db::{model, tag};
 use crate::hook_publisher::OpenHookError;
 use crate::input::InputSchema;
 use crate::models::check_pricing;
+use crate::tags::Pointing;
 use crate::versions::{PublishError, VersionRow, check};
 use crate::{Registry, RegistryError};
 
@@ -80,8 +81,9 @@ impl Registry {
         let insert = self.db.write(move |tx| {
             Box::pin(async move {
                 if version::insert(tx, &row).await? {
-                    version::move_latest(tx, &row.model_id, &row.id, &row.created_by, row.created_at).await?;
-                    model::set_latest(tx, &row.model_id, Some(&row.id)).await?;
+                    let NewVersionRow { id, created_by, created_at, .. } = row;
+                    let latest = Pointing { tag: Tag::latest(), version: id, moved_by_id: created_by, moved_at: created_at };
+                    tag::point(tx, &row.model_id, &latest).await?;
                     return Ok(true);
                 }
                 match version::presence(tx, &row.model_id, &row.id).await? {
