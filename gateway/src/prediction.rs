@@ -16,11 +16,14 @@ mod trained;
 
 use std::sync::Arc;
 
+use protocol::Reference;
 use registry::Caller;
 
 use crate::Gateway;
 use crate::live::Live;
 use crate::webhooks;
+
+use admit::Attempt;
 
 pub(crate) use admit::{Admission, Admitted};
 pub(crate) use finish::Ended;
@@ -28,14 +31,30 @@ pub(crate) use refusal::Refusal;
 pub(crate) use resolve::Asked;
 
 /// Accepts a prediction and sets it on its way. What it returns is on disk.
-pub(crate) async fn create(gateway: &Gateway, caller: Caller, asked: Asked) -> Result<Admission<Arc<Live>>, Refusal> {
+pub(crate) async fn create(gateway: &Gateway, mut caller: Caller, mut asked: Asked) -> Result<Admission<Arc<Live>>, Refusal> {
+    loop {
+        match attempt(gateway, caller, asked).await? {
+            Attempt::Settled(admission) => return Ok(admission),
+            Attempt::Outdated(again, unchanged) => {
+                if let Reference::Latest(model) = &unchanged.reference {
+                    gateway.registry().forget_model(model);
+                }
+                (caller, asked) = (again, *unchanged);
+            }
+        }
+    }
+}
+
+async fn attempt(gateway: &Gateway, caller: Caller, asked: Asked) -> Result<Attempt<Arc<Live>>, Refusal> {
     let resolved = resolve::resolve(gateway, caller, asked).await?;
     let prepared = prepare::prepare(gateway, resolved).await?;
     let admitting = gateway.clone();
     // In a task of its own: a client that leaves between the commit and the start must not leave a prediction that nobody drives.
     let admitted = gateway.tasks().spawn(async move {
-        let admission = admit::admit(&admitting, prepared).await?;
-        Ok(admission.map(|admitted| start(&admitting, admitted)))
+        Ok(match admit::admit(&admitting, prepared).await? {
+            Attempt::Settled(admission) => Attempt::Settled(admission.map(|admitted| start(&admitting, admitted))),
+            Attempt::Outdated(caller, asked) => Attempt::Outdated(caller, asked),
+        })
     });
     admitted.await.expect("admission does not panic and is not aborted")
 }

@@ -59,6 +59,11 @@ impl Catalogue {
 }
 
 impl Registry {
+    /// Lets go of what is known of a model that another process has changed.
+    pub fn forget_model(&self, model: &ModelRef) {
+        self.catalogue.forget_model(model);
+    }
+
     /// Finds what a reference means to an account. What is absent, deleted, or another's private model is `None` alike.
     pub async fn resolve(&self, reference: &Reference, viewer_id: &str) -> Result<Option<Arc<Catalogued>>, RegistryError> {
         match reference {

@@ -85,10 +85,10 @@ def web(steps: Steps) -> Tally:
 
 
 def scale(steps: Steps) -> Tally:
-    """The API and its bills once more, over PostgreSQL."""
+    """The API and its bills once more, over PostgreSQL; and two gateways on one database."""
     tools.javascript()
     with private_postgres() as url:
-        return pytest(steps, "api", "conformance", "billing/test_charges.py", options=["--database-url", url])
+        return pytest(steps, "api", "conformance", "billing/test_charges.py", "scale", options=["--database-url", url])
 
 
 def faults(steps: Steps) -> Tally:

@@ -7,19 +7,21 @@ use std::time::Duration;
 use billing::{Hold, InsufficientCredit, RunLimit};
 use futures::future::BoxFuture;
 use protocol::prediction::{Errand, State};
-use protocol::{Credits, PredictionId, Pricing, Timestamp};
-use registry::Catalogued;
+use protocol::{Credits, PredictionId, Pricing, Reference, Timestamp};
+use registry::{Caller, Catalogued};
 use serde_json::{Map, Value};
 use store::{StoreError, Tx};
 use tokio::time::Instant;
 
 use crate::Gateway;
 use crate::db::idempotency::{self, KeyUse, NewUse};
+use crate::db::latest::{self, Latest};
 use crate::db::prediction::{self, Lease, PredictionRow, Streams};
 use crate::db::webhook::{self, NewDelivery};
 use crate::live::Live;
 use crate::prediction::Refusal;
 use crate::prediction::prepare::Prepared;
+use crate::prediction::resolve::Asked;
 use crate::webhooks;
 
 /// Tokens that a call without `max_tokens` is held for.
@@ -71,11 +73,21 @@ impl<T> Admission<T> {
     }
 }
 
+/// What came of one attempt to admit.
+#[derive(Debug)]
+pub(super) enum Attempt<T> {
+    Settled(Admission<T>),
+    /// Another gateway moved the model's `latest` since it was resolved: nothing was written, and it is to be resolved again.
+    Outdated(Caller, Box<Asked>),
+}
+
 /// The hot command: everything that one transaction needs to admit one prediction.
 #[derive(Clone, Debug)]
 pub(crate) struct Admit {
     row: PredictionRow,
     key: Option<KeyUse>,
+    /// Where `latest` must still point, if that was asked for and others may move it.
+    latest: Option<Latest>,
     lease: Lease,
     /// What a webhook is told of it.
     event: Option<NewDelivery>,
@@ -86,27 +98,38 @@ pub(crate) enum AdmitOutcome {
     Admitted,
     Replayed(PredictionId),
     KeyReused,
+    Outdated,
     InsufficientCredit(InsufficientCredit),
 }
 
-pub(super) async fn admit(gateway: &Gateway, prepared: Prepared) -> Result<Admission<Admitted>, Refusal> {
+pub(super) async fn admit(gateway: &Gateway, prepared: Prepared) -> Result<Attempt<Admitted>, Refusal> {
     let row = new_row(gateway, &prepared);
     let event = webhooks::started(gateway, &row);
     let has_event = event.is_some();
-    let command = Admit { row: row.clone(), key: prepared.asked.idempotency, lease: gateway.lease(), event };
+    let key = prepared.asked.idempotency.clone();
+    let command = Admit { row: row.clone(), key, latest: latest_of(gateway, &prepared), lease: gateway.lease(), event };
     match gateway.admits().send(command).await? {
         AdmitOutcome::Admitted => {
             if has_event {
                 gateway.webhooks().wake();
             }
-            Ok(Admission::New(Admitted::new(gateway, row, prepared.catalogued, prepared.answer)))
+            Ok(Attempt::Settled(Admission::New(Admitted::new(gateway, row, prepared.catalogued, prepared.answer))))
         }
-        AdmitOutcome::Replayed(id) => Ok(Admission::Replayed(id)),
+        AdmitOutcome::Replayed(id) => Ok(Attempt::Settled(Admission::Replayed(id))),
+        AdmitOutcome::Outdated => Ok(Attempt::Outdated(prepared.caller, Box::new(prepared.asked))),
         AdmitOutcome::KeyReused => Err(Refusal::KeyReused),
         AdmitOutcome::InsufficientCredit(InsufficientCredit { available, needed }) => {
             Err(Refusal::InsufficientCredit { available, needed })
         }
     }
+}
+
+/// Where `latest` was found to point. A gateway that is the only one knows of every move, and need not look again.
+fn latest_of(gateway: &Gateway, prepared: &Prepared) -> Option<Latest> {
+    let is_latest = matches!(prepared.asked.reference, Reference::Latest(_));
+    let catalogued = &prepared.catalogued;
+    let found = || Latest { model_id: catalogued.model.id.clone(), version: catalogued.version.id.to_string() };
+    (is_latest && !gateway.config().sole).then(found)
 }
 
 fn new_row(gateway: &Gateway, prepared: &Prepared) -> PredictionRow {
@@ -181,10 +204,11 @@ pub(super) fn prompt_tokens_max(input: &Value) -> u64 {
     input.to_string().len() as u64 + TEMPLATE_TOKENS
 }
 
-/// Applies what has queued in one transaction: keys first, then holds, then the rows of those who may.
+/// Applies what has queued in one transaction: keys first, then what is still the latest, then holds, then the rows of those who may.
 pub(crate) fn apply<'t>(tx: &'t mut Tx, commands: &'t [Admit]) -> BoxFuture<'t, Result<Vec<AdmitOutcome>, StoreError>> {
     Box::pin(async move {
         let mut outcomes = settled_by_key(tx, commands).await?;
+        settle_outdated(tx, commands, &mut outcomes).await?;
         let open: Vec<usize> = (0..commands.len()).filter(|&at| outcomes[at].is_none()).collect();
         let holds: Vec<Hold> = open.iter().map(|&at| hold_of(&commands[at].row)).collect();
         let held = billing::hold_all(tx, &holds).await?;
@@ -217,7 +241,10 @@ pub(crate) fn apply<'t>(tx: &'t mut Tx, commands: &'t [Admit]) -> BoxFuture<'t, 
                 webhook::insert_all(tx, &events).await?;
             }
         }
-        Ok(outcomes.into_iter().map(|outcome| outcome.expect("every command was settled by its key or by its hold")).collect())
+        Ok(outcomes
+            .into_iter()
+            .map(|outcome| outcome.expect("every command was settled by its key, by its version or by its hold"))
+            .collect())
     })
 }
 
@@ -238,6 +265,21 @@ async fn settled_by_key(tx: &mut Tx, commands: &[Admit]) -> Result<Vec<Option<Ad
         }
     };
     Ok(commands.iter().map(settle).collect())
+}
+
+/// Settles the commands whose version is no longer their model's latest.
+async fn settle_outdated(tx: &mut Tx, commands: &[Admit], outcomes: &mut [Option<AdmitOutcome>]) -> Result<(), StoreError> {
+    let resolved: Vec<&Latest> = commands.iter().filter_map(|command| command.latest.as_ref()).collect();
+    if resolved.is_empty() {
+        return Ok(());
+    }
+    let outdated = latest::outdated(tx, &resolved).await?;
+    for (command, outcome) in commands.iter().zip(outcomes) {
+        if outcome.is_none() && command.latest.as_ref().is_some_and(|latest| outdated.contains(latest)) {
+            *outcome = Some(AdmitOutcome::Outdated);
+        }
+    }
+    Ok(())
 }
 
 fn hold_of(row: &PredictionRow) -> Hold {

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use protocol::api::{Account, Balance, File, FileUrls, HardwarePrice, Measured, Model, Page, Version};
+use protocol::api::{Account, Balance, File, FileUrls, HardwarePrice, Measured, Model, Page, TagMove, Version};
 use protocol::prediction::{ColdStart, CostLine, HookRun, Timings, Urls};
 use protocol::{Clock, Digest, Entropy, Prediction, Pricing, Problem, Status, Timestamp};
 use serde_json::{Map, Value, json};
@@ -76,6 +76,8 @@ impl Market {
             .route("/v1/models/{owner}/{name}/readme", get(readme))
             .route("/v1/models/{owner}/{name}/examples", get(examples))
             .route("/v1/models/{owner}/{name}/versions", get(versions))
+            .route("/v1/models/{owner}/{name}/tags", get(tags))
+            .route("/v1/models/{owner}/{name}/tags/latest/history", get(moves_of_latest))
             .route("/v1/models/{owner}/{name}/versions/{id}", get(version))
             .route("/v1/search", get(search))
             .route("/v1/predictions", get(predictions).post(create))
@@ -164,6 +166,23 @@ async fn versions(State(market): State<Market>, Path((owner, name)): Path<(Strin
 
 async fn version(State(market): State<Market>, Path((_, _, id)): Path<(String, String, String)>) -> Response {
     or_404(market.models.into_iter().filter_map(|model| model.latest_version).find(|version| version.id == id))
+}
+
+/// Every version is the `latest` of its model, and `stable`; `latest` was rolled back to it from another.
+fn moved(tag: &str, number: i64, version: &str) -> TagMove {
+    let moved_at = Timestamp::from_micros(NOW).plus_millis(-3_600_000);
+    TagMove { tag: tag.to_owned(), number, version: version.to_owned(), moved_at, moved_by: Some("ada".to_owned()) }
+}
+
+async fn tags(State(market): State<Market>, Path((owner, name)): Path<(String, String)>) -> Json<Page<TagMove>> {
+    let Json(versions) = versions(State(market), Path((owner, name))).await;
+    Json(page(versions.results.iter().flat_map(|version| [moved("latest", 2, &version.id), moved("stable", 1, &version.id)]).collect()))
+}
+
+async fn moves_of_latest(State(market): State<Market>, Path((owner, name)): Path<(String, String)>) -> Json<Page<TagMove>> {
+    let Json(versions) = versions(State(market), Path((owner, name))).await;
+    let first = "0".repeat(64);
+    Json(page(versions.results.iter().flat_map(|version| [moved("latest", 2, &version.id), moved("latest", 1, &first)]).collect()))
 }
 
 async fn search(State(market): State<Market>, request: axum::extract::Request) -> Json<Value> {
