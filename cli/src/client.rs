@@ -1,5 +1,6 @@
 //! The HTTP client of the command line: one server, one token, every refusal as the problem that the server named.
 
+mod download;
 mod endpoint;
 mod events;
 mod logins;
@@ -14,6 +15,7 @@ use reqwest::{ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use download::{DownloadError, Wanted, fetch};
 pub use endpoint::{AddressError, Endpoint, parse_address};
 pub use events::EventStream;
 pub use logins::Logins;

@@ -13,6 +13,7 @@ pub mod model;
 pub mod models;
 pub mod predictions;
 pub mod ps;
+pub mod pull;
 pub mod push;
 pub mod run;
 pub mod tag;

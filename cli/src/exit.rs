@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::client::{ClientError, UploadError};
+use crate::client::{ClientError, DownloadError, UploadError};
 
 /// How the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +58,8 @@ impl Exit {
 }
 
 fn client_error(error: &anyhow::Error) -> Option<&ClientError> {
-    match error.downcast_ref::<UploadError>() {
-        Some(UploadError::Client(error)) => Some(error),
+    match (error.downcast_ref::<UploadError>(), error.downcast_ref::<DownloadError>()) {
+        (Some(UploadError::Client(error)), _) | (_, Some(DownloadError::Client(error))) => Some(error),
         _ => error.downcast_ref(),
     }
 }

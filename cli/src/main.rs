@@ -1,7 +1,9 @@
 //! `feira`, the only binary: every role of the house, and the command line of those who publish and call.
 
+mod breaks;
 mod client;
 mod command;
+mod destination;
 mod exit;
 mod hello_world;
 mod project;
@@ -59,6 +61,8 @@ enum Call {
     Whoami,
     /// Publish the Cog project or feira.toml in a folder
     Push(command::push::Push),
+    /// Bring a version's files into a folder
+    Pull(command::pull::Pull),
     /// Run a model
     Run(command::run::Run),
     /// Show what a prediction printed
@@ -150,6 +154,7 @@ async fn execute(call: Call, context: &Context) -> anyhow::Result<Exit> {
         Call::Login(login) => login.execute(context).await?,
         Call::Whoami => command::whoami::execute(context).await?,
         Call::Push(push) => push.execute(context).await?,
+        Call::Pull(pull) => pull.execute(context).await?,
         Call::Logs(logs) => logs.execute(context).await?,
         Call::Cancel(cancel) => cancel.execute(context).await?,
         Call::Ps => command::ps::execute(context).await?,

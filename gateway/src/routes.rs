@@ -15,6 +15,8 @@ mod operations;
 mod predictions;
 mod prices;
 mod publish;
+mod pulls;
+mod range;
 mod runner;
 mod streams;
 mod tags;
@@ -65,6 +67,7 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
                 .routes(routes!(models::list_examples))
                 .routes(routes!(versions::list_versions, publish::create_version))
                 .routes(routes!(versions::get_version, versions::delete_version))
+                .routes(routes!(pulls::get_manifest))
                 .routes(routes!(tags::list_tags))
                 .routes(routes!(tags::move_tag))
                 .routes(routes!(tags::list_moves))
@@ -91,7 +94,7 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
                 .routes(routes!(files::get_file, files::delete_file))
                 .routes(routes!(downloads::download))
                 .routes(routes!(downloads::download_named))
-                .routes(routes!(blobs::head_blob, blobs::put_blob))
+                .routes(routes!(blobs::head_blob, pulls::get_blob, blobs::put_blob))
                 .routes(routes!(blobs::begin_upload))
                 .routes(routes!(blobs::get_upload, blobs::append_upload, blobs::finish_upload))
                 .routes(routes!(operations::list_runners)),

@@ -9,6 +9,7 @@ pub mod id;
 pub mod manifest;
 pub mod money;
 pub mod name;
+pub mod paths;
 pub mod prediction;
 pub mod problem;
 pub mod tag;

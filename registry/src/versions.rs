@@ -6,6 +6,7 @@ mod publish;
 use std::sync::Arc;
 
 use protocol::manifest::VersionFile;
+use protocol::paths::BadPath;
 use protocol::prediction::Errand;
 use protocol::wire::Bundle;
 use protocol::{Digest, ModelRef, Tag, Timestamp, VersionConfig, VersionId};
@@ -65,8 +66,8 @@ pub enum PublishError {
     NotOwner,
     #[error("a version has at most {max} files")]
     TooManyFiles { max: usize },
-    #[error("the path {path:?} {why}")]
-    BadPath { path: String, why: &'static str },
+    #[error(transparent)]
+    BadPath(#[from] BadPath),
     #[error("{field} {why}")]
     BadConfig { field: &'static str, why: String },
     #[error("the schema {0}")]

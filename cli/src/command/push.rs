@@ -1,4 +1,4 @@
-//! `feira push`: reads a project, sends what the server lacks of it, and publishes the version.
+//! `feira push`: reads a project, says what it breaks, sends what the server lacks of it, and publishes the version.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::Context;
 use super::models::NewModel;
 use crate::exit::usage;
 use crate::project::{Project, ProjectError, Tools};
-use crate::publish::{self, Published};
+use crate::publish::{Plan, Publication, Published};
 use crate::show::{self, Bars};
 
 #[derive(Debug, clap::Args)]
@@ -17,6 +17,9 @@ pub struct Push {
     /// The project's folder (the current one without it), then OWNER/MODEL
     #[arg(num_args = 1..=2, required = true, value_names = ["PATH", "OWNER/MODEL"])]
     what: Vec<String>,
+    /// Say what would be sent, the id it would have and what it breaks; write nothing
+    #[arg(long)]
+    dry_run: bool,
     /// What the model is given if it has to be created
     #[command(flatten)]
     new: NewModel,
@@ -36,7 +39,14 @@ impl Push {
         reading.finish_and_clear();
         project.notes.iter().for_each(|note| show::note(note));
 
-        let published = publish::publish(&client, &context.settings.home, &model, self.new, &project, &bars).await?;
+        let publication = Publication { client: &client, home: &context.settings.home, model: &model, project: &project };
+        let plan = publication.plan().await?;
+        tell_breaks(&model, &plan);
+        if self.dry_run {
+            return tell_plan(&model, &project, &plan, context.json);
+        }
+        let breaks = plan.breaks.clone();
+        let published = publication.carry_out(plan, self.new, &bars).await?;
         let Published { model: page, version, sent_files, sent_bytes } = published;
         if context.json {
             let counted = json!({
@@ -47,6 +57,7 @@ impl Push {
                 "files": project.files.len(),
                 "sent_files": sent_files,
                 "sent_bytes": sent_bytes,
+                "breaks": breaks,
             });
             return show::json(&counted);
         }
@@ -58,6 +69,40 @@ impl Push {
         show::note(&format!("{sent}\n{}", page.url));
         Ok(())
     }
+}
+
+/// To the person, before anything is sent.
+fn tell_breaks(model: &ModelRef, plan: &Plan) {
+    if !plan.breaks.is_empty() {
+        show::note(&format!("callers of {model} as it is now will notice:"));
+        plan.breaks.iter().for_each(|each| show::note(&format!("  {each}")));
+    }
+}
+
+fn tell_plan(model: &ModelRef, project: &Project, plan: &Plan, json: bool) -> anyhow::Result<()> {
+    if json {
+        let absent: Vec<_> = plan.absent.iter().map(|blob| json!({"path": blob.label, "digest": blob.digest, "size": blob.size})).collect();
+        return show::json(&json!({
+            "dry_run": true,
+            "id": plan.id,
+            "model": model,
+            "creates_model": plan.page.is_none(),
+            "files": project.files.len(),
+            "absent": absent,
+            "absent_bytes": plan.absent_bytes(),
+            "breaks": plan.breaks,
+        }));
+    }
+    show::line(&format!("{model}:{}", plan.id))?;
+    if plan.page.is_none() {
+        show::note(&format!("{model} would be created"));
+    }
+    for blob in &plan.absent {
+        show::note(&format!("  {:>12}  {}", indicatif::HumanBytes(blob.size).to_string(), blob.label));
+    }
+    let (count, bytes) = (plan.absent.len(), indicatif::HumanBytes(plan.absent_bytes()));
+    show::note(&format!("{count} of {} files would be sent, {bytes}; nothing was written", project.blobs.len()));
+    Ok(())
 }
 
 /// What is wrong with a project is for its author to put right.

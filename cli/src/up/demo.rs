@@ -16,7 +16,7 @@ use crate::client::{Client, ClientError, Endpoint, parse_address};
 use crate::command::models::{NewModel, model_path};
 use crate::hello_world;
 use crate::project::{Project, Tools};
-use crate::publish;
+use crate::publish::{self, Publication};
 use crate::settings::{Secret, Settings};
 use crate::show::{self, Bars};
 use crate::up::home::Home;
@@ -83,8 +83,9 @@ impl Shop {
         let project = Project::read(&root, &tools, &reading).await?;
         reading.finish_and_clear();
         let model = stall.model();
-        let published =
-            publish::publish(client, &self.settings.home, &model, NewModel::public(stall.description), &project, &self.bars).await?;
+        let publication = Publication { client, home: &self.settings.home, model: &model, project: &project };
+        let plan = publication.plan().await?;
+        let published = publication.carry_out(plan, NewModel::public(stall.description), &self.bars).await?;
         self.dress(client, stall, &published.version).await?;
         std::fs::write(opened, shipped)?;
         show::note(&format!("{model} is open"));

@@ -1,17 +1,13 @@
 //! What a version must look like before anything is stored: its paths, and its config against its files.
 
-use std::collections::HashMap;
-
 use protocol::VersionConfig;
 use protocol::manifest::{Environment, ModelProtocol, OpenAiSpec, VersionFile};
 use protocol::name::check_name;
+use protocol::paths::check_paths;
 
 use crate::versions::PublishError;
 
 const FILES_MAX: usize = 10_000;
-const PATH_BYTES_MAX: usize = 1_024;
-/// Longest part of a path on common file systems.
-const PART_BYTES_MAX: usize = 255;
 const CONFIG_BYTES_MAX: usize = 1024 * 1024;
 const COMMAND_ARGUMENTS_MAX: usize = 256;
 const CONCURRENCY_MAX: u32 = 1_024;
@@ -27,47 +23,7 @@ pub(super) fn check_files(files: &[VersionFile]) -> Result<(), PublishError> {
     if files.len() > FILES_MAX {
         return Err(PublishError::TooManyFiles { max: FILES_MAX });
     }
-    let mut seen: HashMap<String, Kind> = HashMap::with_capacity(files.len());
-    for file in files {
-        let bad = |why| PublishError::BadPath { path: file.path.chars().take(200).collect(), why };
-        check_path(&file.path).map_err(bad)?;
-        let folded = file.path.to_lowercase();
-        for (at, _) in folded.match_indices('/') {
-            if *seen.entry(folded[..at].to_owned()).or_insert(Kind::Folder) == Kind::File {
-                return Err(bad("is a file and a folder at once"));
-            }
-        }
-        match seen.insert(folded, Kind::File) {
-            None => {}
-            Some(Kind::File) => return Err(bad("is there twice, or differs from another only in upper and lower case")),
-            Some(Kind::Folder) => return Err(bad("is a file and a folder at once")),
-        }
-    }
-    Ok(())
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    File,
-    Folder,
-}
-
-fn check_path(path: &str) -> Result<(), &'static str> {
-    if path.is_empty() || path.len() > PATH_BYTES_MAX {
-        return Err("must have 1 to 1024 bytes");
-    }
-    if path.chars().any(|c| c.is_control() || c == '\\') {
-        return Err("contains a backslash or a control character");
-    }
-    for part in path.split('/') {
-        match part {
-            "" => return Err("must be relative, without empty parts"),
-            "." | ".." => return Err("must not contain `.` or `..`"),
-            part if part.len() > PART_BYTES_MAX => return Err("has a part of more than 255 bytes"),
-            _ => {}
-        }
-    }
-    Ok(())
+    Ok(check_paths(files.iter().map(|file| file.path.as_str()))?)
 }
 
 pub(super) fn check_config(config: &VersionConfig, files: &[VersionFile]) -> Result<(), PublishError> {
@@ -209,10 +165,10 @@ mod tests {
             &"a".repeat(256),
             &"a/".repeat(600),
         ] {
-            assert!(matches!(check_files(&files(&[bad])), Err(PublishError::BadPath { .. })), "{bad:?}");
+            assert!(matches!(check_files(&files(&[bad])), Err(PublishError::BadPath(_))), "{bad:?}");
         }
         for clash in [["a", "a"], ["README", "readme"], ["a/b", "A/B"], ["a", "a/b"], ["a/b", "a"], ["A/b", "a"], ["É", "é"]] {
-            assert!(matches!(check_files(&files(&clash)), Err(PublishError::BadPath { .. })), "{clash:?}");
+            assert!(matches!(check_files(&files(&clash)), Err(PublishError::BadPath(_))), "{clash:?}");
         }
         check_files(&files(&["predict.py", "a/b", "a/c", "a.b/c", ".hidden", "weights/model v2.bin", "höhe.txt", "...", "a..b"])).unwrap();
     }
