@@ -15,6 +15,7 @@ mod operations;
 mod predictions;
 mod prices;
 mod publish;
+mod range;
 mod runner;
 mod streams;
 mod trainings;
