@@ -1,5 +1,6 @@
 //! `feira`, the only binary: every role of the house, and the command line of those who publish and call.
 
+mod byte_size;
 mod client;
 mod command;
 mod exit;
