@@ -1,6 +1,7 @@
 //! `feira`, the only binary: every role of the house, and the command line of those who publish and call.
 
 mod breaks;
+mod byte_size;
 mod client;
 mod command;
 mod destination;

@@ -15,6 +15,7 @@ use gpu_runner::IsolationWish;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::byte_size;
 use crate::command::Context;
 use crate::exit::{Exit, usage};
 use crate::show::{self, Bars};
@@ -62,6 +63,10 @@ pub struct Up {
     /// Instances that live at one time
     #[arg(long, env = "FEIRA_INSTANCES_MAX", default_value_t = 8)]
     instances_max: usize,
+    /// What the files of versions may take on this runner's disk, such as 500GB or 2TiB: the version used least recently is let go first.
+    /// Four fifths of the free space when not given
+    #[arg(long, env = "FEIRA_WEIGHTS_BYTES_MAX", value_parser = byte_size::parse)]
+    weights_bytes_max: Option<u64>,
 }
 
 fn isolation(text: &str) -> Result<IsolationWish, String> {
@@ -95,6 +100,7 @@ impl Up {
             webhook_private: self.webhook_private,
             idle_seconds: self.idle_seconds,
             instances_max: self.instances_max,
+            weights_bytes_max: self.weights_bytes_max,
             settings: context.settings.clone(),
         };
         let house = House::open(&home, plan).await?;

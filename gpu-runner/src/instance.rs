@@ -18,6 +18,7 @@ use crate::model::Model;
 use crate::pool::floor::InstanceId;
 use crate::sandbox::{Confined, Exit};
 use crate::scratch::Scratch;
+use crate::weights::Lease;
 
 #[derive(Debug)]
 pub struct Instance {
@@ -32,6 +33,8 @@ pub struct Instance {
     pub ready_at: Instant,
     confined: Arc<Confined>,
     scratch: Scratch,
+    /// Held, not asked: its files stay as long as it lives.
+    _files: Lease,
     /// Ends it, and all that runs in it.
     retire: CancellationToken,
     death: SetOnce<Death>,

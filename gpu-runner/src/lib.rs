@@ -24,7 +24,7 @@ mod scratch;
 mod sidecar;
 mod slot;
 mod supervise;
-mod weights;
+pub mod weights;
 
 use std::io;
 use std::path::PathBuf;
@@ -64,6 +64,9 @@ pub struct RunnerConfig {
     /// The environment that uv and pip get beside it: proxies, certificates and index settings.
     pub tools: Vec<(String, String)>,
     pub isolation: IsolationWish,
+    /// What the files of versions may take on the disk, in bytes; four fifths of the disk's free space when not given. The environments and
+    /// scratch directories come on top.
+    pub weights_bytes_max: Option<u64>,
     /// An instance that nobody used for so long is let go.
     pub idle_expiry: Duration,
     /// Instances that live at one time.
@@ -96,7 +99,7 @@ pub async fn serve(
     let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_MAX).read_timeout(SILENCE_MAX);
     let http = http.build().map_err(RunnerError::Http)?;
     let site = Site {
-        weights: Weights::new(&config.home, http.clone()).map_err(RunnerError::Home)?,
+        weights: Weights::new(&config.home, http.clone(), config.weights_bytes_max).map_err(RunnerError::Home)?,
         environments: Environments::new(&config.home, config.search_path.clone(), config.tools.clone()),
         sandbox,
         scratch: config.home.join("scratch"),

@@ -1,8 +1,11 @@
 //! The files of versions on this machine: a cache of blobs by digest, and per version a read-only folder of hard links into it.
 
 mod blobs;
+mod fetch;
 mod intake;
+mod lease;
 mod project;
+mod room;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +19,8 @@ use protocol::wire::{Bundle, Grant};
 
 use crate::flights::Flights;
 use blobs::Blobs;
+pub use lease::Lease;
+use lease::Leases;
 use project::Folder;
 
 /// Why a version's files could not be had.
@@ -31,6 +36,9 @@ pub enum FetchError {
     /// Twice; the bytes are kept in quarantine.
     #[error("what arrived as blob {digest} is something else")]
     Mismatch { digest: Digest },
+    /// All that could be let go was.
+    #[error("they and the files in use need {needed} bytes, and the runner keeps at most {bytes_max}")]
+    Full { needed: u64, bytes_max: u64 },
     #[error("the cache cannot be written")]
     Disk(#[source] Arc<io::Error>),
 }
@@ -49,24 +57,44 @@ pub struct MadeFile {
     pub content: Vec<u8>,
 }
 
+/// A version's folder, which stays as long as this is held.
+#[derive(Debug)]
+pub struct Project {
+    pub path: PathBuf,
+    pub lease: Lease,
+}
+
 /// The blobs and project folders under one home.
 #[derive(Debug)]
 pub struct Weights {
+    cache: Arc<Cache>,
+    flights: Flights<(VersionId, Errand), Result<PathBuf, FetchError>>,
+}
+
+/// What the flights share.
+#[derive(Debug)]
+struct Cache {
     blobs: Arc<Blobs>,
     projects: PathBuf,
-    flights: Flights<(VersionId, Errand), Result<PathBuf, FetchError>>,
+    leases: Leases,
+    bytes_max: u64,
 }
 
 /// More than fetch at a time, so that the next is asked for while the last is still being written out.
 const FILES_AT_ONCE: usize = 8;
 
 impl Weights {
-    /// Removes what an earlier runner had not finished.
-    pub fn new(home: &Path, http: reqwest::Client) -> io::Result<Self> {
+    /// Removes the folders that an earlier runner had not finished. Blobs take at most `bytes_max`, or a good part of the disk: the versions
+    /// that were used least recently go first, and what an instance runs from never does.
+    pub fn new(home: &Path, http: reqwest::Client, bytes_max: Option<u64>) -> io::Result<Self> {
         let projects = home.join("projects");
         std::fs::create_dir_all(&projects)?;
         project::remove_unfinished(&projects)?;
-        Ok(Self { blobs: Arc::new(Blobs::new(home, http)?), projects, flights: Flights::new() })
+        let blobs = Arc::new(Blobs::new(home, http)?);
+        let bytes_max = bytes_max.map_or_else(|| room::bytes_max(blobs.directory()), Ok)?;
+        tracing::info!(weights.bytes_max = bytes_max, "the files of versions are kept up to a limit");
+        let cache = Cache { blobs, projects, leases: Leases::default(), bytes_max };
+        Ok(Self { cache: Arc::new(cache), flights: Flights::new() })
     }
 
     /// The folder with the version's files in place, read-only, and beside them the files that the runner `made` itself (what Cog reads of
@@ -74,30 +102,43 @@ impl Weights {
     /// verified in the pass that writes it, and again when its size or time has changed.
     ///
     /// Cancel safe: what has arrived whole stays, and callers for the same version go on.
-    pub async fn project(&self, bundle: &Bundle, errand: Errand, grant: &Grant, made: &[MadeFile]) -> Result<PathBuf, FetchError> {
-        let folder = Folder::new(&self.projects, bundle, errand, made)?;
-        let (blobs, grant) = (Arc::clone(&self.blobs), grant.clone());
-        self.flights.join((bundle.version, errand), have(folder, blobs, grant)).await
+    pub async fn project(&self, bundle: &Bundle, errand: Errand, grant: &Grant, made: &[MadeFile]) -> Result<Project, FetchError> {
+        let folder = Arc::new(Folder::new(&self.cache.projects, bundle, errand, made)?);
+        // Before the first look at the disk: from here on nothing of it is let go.
+        let lease = self.cache.leases.take(Arc::clone(&folder));
+        let work = Arc::clone(&self.cache).have(folder, grant.clone());
+        let path = self.flights.join((bundle.version, errand), work).await?;
+        Ok(Project { path, lease })
     }
 }
 
-async fn have(folder: Folder, blobs: Arc<Blobs>, grant: Grant) -> Result<PathBuf, FetchError> {
-    let folder = Arc::new(folder);
-    let standing = Arc::clone(&folder);
-    // A look at each file's size and time.
-    if blocking(move || Ok(standing.is_whole())).await? {
-        return Ok(folder.path().to_owned());
+impl Cache {
+    async fn have(self: Arc<Self>, folder: Arc<Folder>, grant: Grant) -> Result<PathBuf, FetchError> {
+        let (cache, standing) = (Arc::clone(&self), Arc::clone(&folder));
+        // A look at each file's size and time, and where one is missing at all that is kept.
+        let is_whole = move || {
+            let is_whole = standing.is_whole();
+            if is_whole {
+                standing.note_use()?;
+            } else {
+                room::make(&cache)?;
+            }
+            Ok(is_whole)
+        };
+        if blocking(is_whole).await? {
+            return Ok(folder.path().to_owned());
+        }
+        let fetch = |file: VersionFile| {
+            let (blobs, grant) = (&self.blobs, &grant);
+            async move { blobs.have(&file, grant).await }
+        };
+        let files: Vec<VersionFile> = folder.files().to_vec();
+        stream::iter(files).map(fetch).buffer_unordered(FILES_AT_ONCE).try_collect::<Vec<_>>().await?;
+        let building = Arc::clone(&folder);
+        // One link a file.
+        blocking(move || building.build(&self.blobs)).await?;
+        Ok(folder.path().to_owned())
     }
-    let fetch = |file: VersionFile| {
-        let (blobs, grant) = (&blobs, &grant);
-        async move { blobs.have(&file, grant).await }
-    };
-    let files: Vec<VersionFile> = folder.files().to_vec();
-    stream::iter(files).map(fetch).buffer_unordered(FILES_AT_ONCE).try_collect::<Vec<_>>().await?;
-    let building = Arc::clone(&folder);
-    // One link a file.
-    blocking(move || building.build(&blobs)).await?;
-    Ok(folder.path().to_owned())
 }
 
 /// Runs what waits for the disk.

@@ -43,6 +43,7 @@ pub struct Plan {
     pub webhook_private: bool,
     pub idle_seconds: u64,
     pub instances_max: usize,
+    pub weights_bytes_max: Option<u64>,
     pub settings: Settings,
 }
 
@@ -127,6 +128,7 @@ impl House {
             search_path: plan.settings.search_path.clone(),
             tools: plan.settings.tools.clone(),
             isolation: plan.isolation,
+            weights_bytes_max: plan.weights_bytes_max,
             idle_expiry: Duration::from_secs(plan.idle_seconds),
             instances_max: plan.instances_max,
             memory_bytes_default: INSTANCE_BYTES,

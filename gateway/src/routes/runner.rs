@@ -18,6 +18,7 @@ use crate::file_name::file_name;
 use crate::prediction::files::FILE_SCHEME;
 use crate::problem::Refused;
 use crate::routes::files::body_stream;
+use crate::routes::range::send_blob;
 
 pub(super) fn routes() -> Router<Gateway> {
     Router::new()
@@ -26,14 +27,21 @@ pub(super) fn routes() -> Router<Gateway> {
         .route("/runner/files/{prediction}/{name}", put(put_output))
 }
 
-/// A blob of the version that the grant is for, and of no other.
-async fn get_blob(State(gateway): State<Gateway>, Granted(grant): Granted, Path(digest): Path<String>) -> Result<Response, Refused> {
+/// A blob of the version that the grant is for, and of no other; whole, or a range of it.
+async fn get_blob(
+    State(gateway): State<Gateway>,
+    Granted(grant): Granted,
+    Path(digest): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
     let not_found = || Refused::not_found("blob");
     let digest: Digest = digest.parse().map_err(|_| not_found())?;
     let reference = protocol::Reference::Bare(grant.version);
     let catalogued = gateway.registry().resolve(&reference, &grant.account).await?.ok_or_else(not_found)?;
-    catalogued.version.files.iter().find(|file| file.digest == digest).ok_or_else(not_found)?;
-    send(&gateway, &digest, "application/octet-stream").await
+    let file = catalogued.version.files.iter().find(|file| file.digest == digest).ok_or_else(not_found)?;
+    let mut response = send_blob(gateway.registry().blobs(), &digest, file.size, &headers).await?;
+    response.headers_mut().entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/octet-stream"));
+    Ok(response)
 }
 
 /// A file of the account that the prediction belongs to.
@@ -46,14 +54,10 @@ async fn get_input(
     grant.attempt.ok_or_else(not_found)?;
     let file = gateway.registry().find_file(&id).await?;
     let file = file.filter(|file| file.account_id == grant.account).ok_or_else(not_found)?;
-    send(&gateway, &file.digest, &file.content_type).await
-}
-
-async fn send(gateway: &Gateway, digest: &Digest, content_type: &str) -> Result<Response, Refused> {
-    let blob = gateway.registry().blobs().get(digest).await?.ok_or_else(|| Refused::not_found("blob"))?;
+    let blob = gateway.registry().blobs().get(&file.digest).await?.ok_or_else(not_found)?;
     let mut response = Body::from_stream(blob.bytes).into_response();
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(blob.size));
-    let kind = HeaderValue::from_str(content_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    let kind = HeaderValue::from_str(&file.content_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     Ok(response)
 }

@@ -164,9 +164,9 @@ impl Site {
         };
         let project = self.weights.project(&order.bundle, order.errand, &order.grant, &cog.made).await?;
         let fetched_at = Instant::now();
-        let environment = self.environment(&order, &project).await?;
+        let environment = self.environment(&order, &project.path).await?;
         let environment_at = Instant::now();
-        let mut launched = self.launch(&order, project, environment.as_ref(), &cog).await?;
+        let mut launched = self.launch(&order, project.path, environment.as_ref(), &cog).await?;
         let model = model_of(config, &launched.confined);
         let seconds = config.limits.setup_seconds_max;
         let becoming_ready = become_ready(&model, &launched.confined);
@@ -194,6 +194,7 @@ impl Site {
             ready_at,
             confined: launched.confined,
             scratch,
+            _files: project.lease,
             retire: CancellationToken::new(),
             death: SetOnce::new(),
             condemned: AtomicBool::new(false),

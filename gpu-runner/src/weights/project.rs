@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
+use nix::sys::stat::futimens;
+use nix::sys::time::TimeSpec;
 use protocol::manifest::VersionFile;
 use protocol::prediction::Errand;
 use protocol::wire::Bundle;
@@ -53,6 +55,12 @@ impl Folder {
         self.path.is_dir()
             && self.files.iter().all(|file| is_sealed(&self.path.join(&file.path), file.size))
             && self.made.iter().all(|made| fs::read(self.path.join(&made.path)).is_ok_and(|content| content == made.content))
+    }
+
+    /// Marks it as used now, for whoever looks for what was not used for long.
+    pub(super) fn note_use(&self) -> io::Result<()> {
+        let folder = fs::File::open(&self.path)?;
+        Ok(futimens(&folder, &TimeSpec::UTIME_OMIT, &TimeSpec::UTIME_NOW)?)
     }
 
     /// Puts the folder together beside its place and moves it there.
@@ -106,8 +114,21 @@ fn set_directory_modes(directory: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(directory, Permissions::from_mode(mode))
 }
 
+/// Takes a folder out of sight at once; `remove_unfinished` would end what breaks off here.
+pub(super) fn retire(folder: &Path) -> io::Result<PathBuf> {
+    let name = folder.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let retired = folder.with_file_name(format!("{UNFINISHED}{}", name.to_string_lossy()));
+    remove(&retired)?;
+    fs::rename(folder, &retired)?;
+    Ok(retired)
+}
+
+pub(super) fn is_unfinished(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED))
+}
+
 /// A read-only directory can be emptied by nobody but root.
-fn remove(directory: &Path) -> io::Result<()> {
+pub(super) fn remove(directory: &Path) -> io::Result<()> {
     if !directory.try_exists()? {
         return Ok(());
     }
@@ -118,9 +139,9 @@ fn remove(directory: &Path) -> io::Result<()> {
 /// Removes folders that a runner did not finish.
 pub(super) fn remove_unfinished(projects: &Path) -> io::Result<()> {
     for entry in fs::read_dir(projects)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-            remove(&entry.path())?;
+        let path = entry?.path();
+        if is_unfinished(&path) {
+            remove(&path)?;
         }
     }
     Ok(())

@@ -124,6 +124,7 @@ impl House {
                 .filter_map(|name| Some((name.to_owned(), variable(name)?)))
                 .collect(),
             isolation: IsolationWish::Auto,
+            weights_bytes_max: Some(1 << 30),
             idle_expiry: Duration::from_mins(10),
             instances_max: 8,
             memory_bytes_default: 2 << 30,
