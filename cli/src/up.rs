@@ -36,6 +36,10 @@ pub struct Up {
     /// Another database than the file in the home: postgres://…
     #[arg(long, env = "FEIRA_DATABASE_URL")]
     database_url: Option<String>,
+    /// Another store of files than the folder in the home, such as `s3://BUCKET/PREFIX`; its settings come from the environment, such as
+    /// `AWS_ACCESS_KEY_ID`
+    #[arg(long, env = "FEIRA_BLOBS", value_name = "URL")]
+    blobs: Option<String>,
     /// The region that predictions are shown in
     #[arg(long, env = "FEIRA_REGION", default_value = "local")]
     region: String,
@@ -93,6 +97,7 @@ impl Up {
             listen: self.listen,
             public_url: self.public_url,
             database_url: self.database_url,
+            blobs: self.blobs,
             region: self.region,
             isolation: self.isolation,
             limits,

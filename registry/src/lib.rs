@@ -32,7 +32,7 @@ use protocol::{Clock, Entropy, ModelRef};
 use store::Db;
 
 pub use accounts::{Account, AccountKind, Role};
-pub use blobs::{BLOB_BYTES_MAX, Blob, BlobError, Blobs, Stored};
+pub use blobs::{BLOB_BYTES_MAX, Blob, BlobError, Blobs, StoreFault, Stored};
 pub use caller::Caller;
 pub use catalogue::Catalogued;
 pub use collections::{Collection, CollectionPatch};

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::up::home::Home;
 
 /// The account that runs an installation.
@@ -36,6 +36,7 @@ pub struct Plan {
     pub listen: SocketAddr,
     pub public_url: Option<String>,
     pub database_url: Option<String>,
+    pub blobs: Option<String>,
     pub region: String,
     pub isolation: IsolationWish,
     pub limits: LimitsConfig,
@@ -74,7 +75,9 @@ impl House {
         let sole = plan.database_url.is_none();
         let database = plan.database_url.unwrap_or_else(|| format!("sqlite://{}", home.join("feira.db").display()));
         let db = Db::open(&database).await.context("the database cannot be opened")?;
-        let blobs = Blobs::open(&format!("file://{}", home.join("blobs").display()), entropy.clone())?;
+        let blobs = plan.blobs.unwrap_or_else(|| format!("file://{}", home.join("blobs").display()));
+        let blobs = Blobs::open_with(&blobs, &settings::of_stores(), entropy.clone()).context("--blobs")?;
+        blobs.check().await?;
         let hook_key = HostKey::new(*Digest::of(&[b"feira hook artefacts".as_slice(), &secret].concat()).as_bytes());
         let engine = Engine::new(&EngineSettings::default(), hook_key)?;
         let compiler = Compiler::new(exe.clone(), vec!["hook-compile".into()], CompileLimits::default());
