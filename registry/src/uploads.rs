@@ -7,16 +7,15 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use protocol::{Digest, Timestamp};
-use tokio::fs::{self, File, OpenOptions};
-use tokio::io::{AsyncSeekExt, AsyncWriteExt};
-use tokio_util::io::ReaderStream;
+use tokio::fs::{self, OpenOptions};
 
 use crate::Registry;
 use crate::blobs::{BLOB_BYTES_MAX, BlobError, Blobs, Stored};
@@ -25,7 +24,6 @@ use crate::caller::Caller;
 /// After a day without a byte, nobody comes back.
 const IDLE_MICROS_MAX: u64 = 24 * 60 * 60 * 1_000_000;
 const UPLOADS_PER_ACCOUNT_MAX: usize = 256;
-const READ_BYTES: usize = 1024 * 1024;
 
 /// How far an upload is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +66,7 @@ pub enum UploadError {
 pub(crate) struct Uploads {
     spool: PathBuf,
     blobs: Blobs,
-    busy: Mutex<HashSet<PathBuf>>,
+    busy: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 /// What an upload is to become. Its text is the upload's id and the name of its file.
@@ -79,9 +77,18 @@ struct Target {
 }
 
 /// The right to write to an upload, for one request at a time.
-struct Turn<'u> {
-    uploads: &'u Uploads,
+#[derive(Debug)]
+struct Turn {
+    busy: Arc<Mutex<HashSet<PathBuf>>>,
     path: PathBuf,
+}
+
+/// The file of an upload while bytes are added. A write that outlives its request keeps the turn until it has landed: nobody hashes or
+/// links a file that still changes.
+#[derive(Debug)]
+struct Spooled {
+    file: std::fs::File,
+    _turn: Turn,
 }
 
 impl Registry {
@@ -111,7 +118,7 @@ impl Registry {
 
 impl Uploads {
     pub(crate) fn new(spool: PathBuf, blobs: Blobs) -> Self {
-        Self { spool, blobs, busy: Mutex::default() }
+        Self { spool, blobs, busy: Arc::default() }
     }
 
     async fn begin(&self, account_id: &str, target: Target) -> Result<Upload, UploadError> {
@@ -143,13 +150,9 @@ impl Uploads {
         if offset != expected {
             return Err(UploadError::WrongOffset { expected });
         }
-        // At a place and not `append`: a write that outlives its request then lands where its bytes belong.
-        let mut file = OpenOptions::new().write(true).open(&turn.path).await?;
-        file.seek(io::SeekFrom::Start(offset)).await?;
-        let reached = write_within(&mut file, offset..target.size, stream).await;
-        // Flushed whether or not the sender broke off: it is told to go on at the length of the file.
-        file.flush().await?;
-        reached
+        let file = OpenOptions::new().write(true).open(&turn.path).await?.into_std().await;
+        let spooled = Arc::new(Spooled { file, _turn: turn });
+        write_within(&spooled, offset..target.size, stream).await
     }
 
     async fn finish(&self, account_id: &str, target: Target) -> Result<Stored, UploadError> {
@@ -158,12 +161,8 @@ impl Uploads {
         if received < target.size {
             return Err(UploadError::Incomplete { received, size: target.size });
         }
-        let bytes = ReaderStream::with_capacity(File::open(&turn.path).await?, READ_BYTES);
-        match self.blobs.put_stream(Some(&target.digest), target.size, bytes).await {
-            Ok(stored) => {
-                fs::remove_file(&turn.path).await?;
-                Ok(stored)
-            }
+        match self.blobs.adopt(&turn.path, &target.digest).await {
+            Ok(stored) => Ok(stored),
             Err(BlobError::WrongDigest { expected, found }) => {
                 fs::remove_file(&turn.path).await?;
                 Err(UploadError::WrongDigest { expected, found })
@@ -187,13 +186,13 @@ impl Uploads {
         Ok(())
     }
 
-    fn take_turn(&self, account_id: &str, target: Target) -> Result<Turn<'_>, UploadError> {
+    fn take_turn(&self, account_id: &str, target: Target) -> Result<Turn, UploadError> {
         self.take_turn_at(self.path_of(account_id, target))
     }
 
-    fn take_turn_at(&self, path: PathBuf) -> Result<Turn<'_>, UploadError> {
+    fn take_turn_at(&self, path: PathBuf) -> Result<Turn, UploadError> {
         let is_first = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
-        is_first.then(|| Turn { uploads: self, path }).ok_or(UploadError::Busy)
+        is_first.then(|| Turn { busy: Arc::clone(&self.busy), path }).ok_or(UploadError::Busy)
     }
 
     /// Account ids are made here and targets are parsed: neither can leave the spool.
@@ -202,9 +201,16 @@ impl Uploads {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Spooled {
+    async fn write(self: &Arc<Self>, chunk: Bytes, at: u64) -> io::Result<()> {
+        let spooled = Arc::clone(self);
+        tokio::task::spawn_blocking(move || spooled.file.write_all_at(&chunk, at)).await.map_err(io::Error::other)?
+    }
+}
+
+impl Drop for Turn {
     fn drop(&mut self) {
-        self.uploads.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
     }
 }
 
@@ -223,7 +229,7 @@ fn parse(id: &str) -> Result<Target, UploadError> {
 }
 
 /// Writes from the start of a range and never beyond its end, and answers where it stopped.
-async fn write_within<S, E>(file: &mut File, range: Range<u64>, stream: S) -> Result<u64, UploadError>
+async fn write_within<S, E>(spooled: &Arc<Spooled>, range: Range<u64>, stream: S) -> Result<u64, UploadError>
 where
     S: Stream<Item = Result<Bytes, E>> + Send,
     E: Into<Box<dyn Error + Send + Sync>>,
@@ -236,8 +242,9 @@ where
         if is_too_long {
             chunk.truncate(usize::try_from(range.end - at).expect("it is less than the length of a chunk"));
         }
-        file.write_all(&chunk).await?;
-        at += chunk.len() as u64;
+        let written = chunk.len() as u64;
+        spooled.write(chunk, at).await?;
+        at += written;
         if is_too_long {
             return Err(UploadError::TooLong { size: range.end });
         }
