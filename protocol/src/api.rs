@@ -132,6 +132,30 @@ pub struct Version {
     pub cog_version: String,
     #[schema(value_type = Object)]
     pub openapi_schema: Value,
+    /// What a caller should know of its files; absent where there is nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<FileWarning>,
+}
+
+/// What was found in a file of a version when it was published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FileWarning {
+    #[schema(example = "weights/model.pt")]
+    pub path: String,
+    pub kind: FileWarningKind,
+    /// For people.
+    pub detail: String,
+    /// What loading it imports, as far as that can be read without doing it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["collections.OrderedDict", "torch._utils._rebuild_tensor_v2"]))]
+    pub imports: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FileWarningKind {
+    /// Loading it runs what it says.
+    Pickle,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -140,6 +140,7 @@ fn read_version(model: &ModelRef, id: &VersionId, stored: StoredVersion) -> Resu
         files: files.clone().into(),
         bundle: Arc::new(Bundle { model: model.clone(), version: *id, config: stored.config.clone(), files }),
         config: Arc::new(stored.config),
+        warnings: stored.warnings.into(),
         created_at: stored.created_at,
     })
 }

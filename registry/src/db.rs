@@ -8,3 +8,4 @@ pub(crate) mod model;
 pub(crate) mod tag;
 pub(crate) mod token;
 pub(crate) mod version;
+pub(crate) mod warning;

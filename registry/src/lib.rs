@@ -14,6 +14,7 @@ mod error;
 mod files;
 mod hook_publisher;
 mod input;
+mod intake;
 mod models;
 mod pending;
 mod search;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 
 use protocol::{Clock, Entropy, ModelRef};
 use store::Db;
+use tokio::sync::Semaphore;
 
 pub use accounts::{Account, AccountKind, Role};
 pub use blobs::{BLOB_BYTES_MAX, Blob, BlobError, Blobs, StoreFault, Stored};
@@ -82,6 +84,8 @@ pub struct Registry {
     catalogue: Arc<Catalogue>,
     deployments: Arc<Cache<ModelRef, Arc<Deployment>>>,
     pending: Arc<Pending>,
+    /// Places for looks into files that are to be published.
+    looks: Arc<Semaphore>,
 }
 
 impl Registry {
@@ -98,6 +102,7 @@ impl Registry {
             catalogue: Arc::default(),
             deployments: Arc::new(Cache::new(deployments::DEPLOYMENTS_MAX, deployments::DEPLOYMENTS_TTL_MS)),
             pending: Arc::default(),
+            looks: Arc::new(Semaphore::new(intake::LOOKS_AT_ONCE)),
         }
     }
 

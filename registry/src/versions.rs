@@ -5,6 +5,7 @@ mod publish;
 
 use std::sync::Arc;
 
+use protocol::api::FileWarning;
 use protocol::manifest::VersionFile;
 use protocol::paths::BadPath;
 use protocol::prediction::Errand;
@@ -35,6 +36,8 @@ pub struct VersionRow {
     pub input: InputSchema,
     /// Of a version that can be trained.
     pub training_input: Option<InputSchema>,
+    /// About its files.
+    pub warnings: Arc<[FileWarning]>,
     pub created_at: Timestamp,
 }
 
@@ -55,6 +58,7 @@ pub struct VersionSummary {
     pub created_at: Timestamp,
     pub cog_version: String,
     pub openapi_schema: Value,
+    pub warnings: Vec<FileWarning>,
 }
 
 /// Why a version is not published. All but the last are for its publisher to read.
@@ -68,6 +72,8 @@ pub enum PublishError {
     TooManyFiles { max: usize },
     #[error(transparent)]
     BadPath(#[from] BadPath),
+    #[error("the file {path:?} is refused: {why}")]
+    BadFile { path: String, why: String },
     #[error("{field} {why}")]
     BadConfig { field: &'static str, why: String },
     #[error("the schema {0}")]

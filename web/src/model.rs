@@ -21,6 +21,7 @@ pub(crate) mod examples;
 pub(crate) mod playground;
 pub(crate) mod readme;
 pub(crate) mod versions;
+mod warnings;
 
 /// The address of a model, checked: it can stand in a path as it is.
 #[derive(Debug)]
@@ -98,6 +99,7 @@ pub(crate) fn page(model: &Model, prices: &Prices, base: &str, tab: Tab, body: &
             }
             (price::block(model, prices))
         }
+        @if let Some(version) = &model.latest_version { (warnings::block(version)) }
         nav.tabs aria-label="Model" {
             @for each in Tab::ALL {
                 a href={ "/" (name) (each.path()) } aria-current=[(each == tab).then_some("page")] { (each.name()) }

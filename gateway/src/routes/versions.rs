@@ -21,6 +21,7 @@ pub(super) fn shown(version: &VersionRow) -> Version {
         created_at: version.created_at,
         cog_version: version.config.cog_version.clone(),
         openapi_schema: version.config.openapi_schema.clone(),
+        warnings: version.warnings.to_vec(),
     }
 }
 
@@ -48,6 +49,7 @@ pub(super) async fn list_versions(
         created_at: row.created_at,
         cog_version: row.cog_version,
         openapi_schema: row.openapi_schema,
+        warnings: row.warnings,
     });
     Ok(Json(Page { next: page.next.map(address), previous: page.previous.map(address), results: results.collect() }))
 }

@@ -1,5 +1,6 @@
 //! The table `version`.
 
+use protocol::api::FileWarning;
 use protocol::{Manifest, ModelRef, Timestamp, VersionConfig, VersionId};
 use serde_json::Value;
 use sqlx::Row;
@@ -7,6 +8,7 @@ use sqlx::any::AnyRow;
 use store::Tx;
 
 use crate::cursor::{Direction, SCAN_ROWS, Scan};
+use crate::db::warning;
 use crate::error::RegistryError;
 use crate::versions::VersionSummary;
 
@@ -31,6 +33,7 @@ pub(crate) struct NewVersionRow {
 pub(crate) struct StoredVersion {
     pub(crate) manifest: Manifest,
     pub(crate) config: VersionConfig,
+    pub(crate) warnings: Vec<FileWarning>,
     pub(crate) created_at: Timestamp,
 }
 
@@ -69,7 +72,8 @@ pub(crate) async fn presence(tx: &mut Tx, model_id: &str, id: &VersionId) -> Res
 }
 
 pub(crate) async fn find(tx: &mut Tx, model_id: &str, id: &VersionId) -> Result<Option<StoredVersion>, RegistryError> {
-    let statement = "select manifest, config, created_at from version where model_id = $1 and id = $2 and deleted_at is null";
+    let statement = "select manifest, config, created_at, (select warnings from version_warning where version_id = version.id) as warnings \
+                     from version where model_id = $1 and id = $2 and deleted_at is null";
     let Some(row) = sqlx::query(statement).bind(model_id).bind(id.to_string()).fetch_optional(tx).await? else {
         return Ok(None);
     };
@@ -78,6 +82,7 @@ pub(crate) async fn find(tx: &mut Tx, model_id: &str, id: &VersionId) -> Result<
     Ok(Some(StoredVersion {
         manifest: serde_json::from_str(&manifest).map_err(corrupt)?,
         config: serde_json::from_str(&config).map_err(corrupt)?,
+        warnings: warning::read(id, row.try_get::<Option<String>, _>("warnings")?.as_deref())?,
         created_at: Timestamp::from_micros(row.try_get("created_at")?),
     }))
 }
@@ -93,11 +98,13 @@ pub(crate) async fn holders(tx: &mut Tx, id: &VersionId) -> Result<Vec<ModelRef>
 pub(crate) async fn list(tx: &mut Tx, model_id: &str, scan: &Scan) -> Result<Vec<VersionSummary>, RegistryError> {
     let statement = match scan.direction {
         Direction::Descending => {
-            "select id, created_at, cog_version, openapi_schema from version \
+            "select id, created_at, cog_version, openapi_schema, \
+             (select warnings from version_warning where version_id = version.id) as warnings from version \
              where model_id = $1 and deleted_at is null and (created_at, id) < ($2, $3) order by created_at desc, id desc limit $4"
         }
         Direction::Ascending => {
-            "select id, created_at, cog_version, openapi_schema from version \
+            "select id, created_at, cog_version, openapi_schema, \
+             (select warnings from version_warning where version_id = version.id) as warnings from version \
              where model_id = $1 and deleted_at is null and (created_at, id) > ($2, $3) order by created_at, id limit $4"
         }
     };
@@ -128,6 +135,7 @@ fn read_summary(row: &AnyRow) -> Result<VersionSummary, RegistryError> {
         created_at: Timestamp::from_micros(row.try_get("created_at")?),
         cog_version: row.try_get("cog_version")?,
         openapi_schema,
+        warnings: warning::read(&id, row.try_get::<Option<String>, _>("warnings")?.as_deref())?,
     })
 }
 

@@ -52,6 +52,7 @@ impl Registry {
             Some(Presence::Present) => false,
             None => {
                 self.require_hooks(&new.config.hooks).await?;
+                self.inspect(&id, &new.files).await?;
                 self.blobs.put(config_bytes.clone().into()).await.map_err(RegistryError::Blob)?;
                 self.blobs.put(manifest.to_bytes().into()).await.map_err(RegistryError::Blob)?;
                 let version = NewVersionRow {

@@ -28,7 +28,8 @@ pub(crate) async fn show(visit: Visit, address: Address) -> Result<Page, ApiErro
                     img.cover src=(cover::path(Some(&version.id), "")) alt="" width="120" height="60" loading="lazy";
                     div {
                         p { (link(&name, &version.id))
-                            @for tag in tags.results.iter().filter(|tag| tag.version == version.id) { " " span.badge { (tag.tag) } } }
+                            @for tag in tags.results.iter().filter(|tag| tag.version == version.id) { " " span.badge { (tag.tag) } }
+                            @if !version.warnings.is_empty() { " " span.badge title="Loading it runs code from its weights" { "pickle" } } }
                         p.quiet { (time::day(version.created_at)) ", " (time::ago(visit.now, version.created_at))
                             @if !version.cog_version.is_empty() { " · Cog " (version.cog_version) } }
                     }

@@ -277,6 +277,7 @@ pub fn stall(name: &str, task: &str, description: &str, schema: Value) -> Model 
         created_at: Timestamp::from_micros(NOW).plus_millis(-3 * 86_400_000),
         cog_version: "0.23.1".to_owned(),
         openapi_schema: schema,
+        warnings: Vec::new(),
     };
     Model {
         url: format!("{BASE}/feira/{name}"),
