@@ -1,5 +1,7 @@
 //! Content-addressed bytes in an object store: hashed while they are written, visible only when whole and right, never replaced by others.
 
+mod remove;
+
 use std::error::Error;
 use std::fmt;
 use std::io::SeekFrom;
@@ -26,6 +28,8 @@ pub const BLOB_BYTES_MAX: u64 = 256 * 1024 * 1024 * 1024;
 const PART_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes that one read from a file asks for: `object_store` itself would ask for 8 KiB at a time.
 const READ_BYTES: usize = 256 * 1024;
+
+pub(crate) use remove::ListedBlob;
 
 /// The object store. Clones share it.
 #[derive(Clone)]
