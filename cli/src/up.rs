@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use gateway::LimitsConfig;
 use gpu_runner::IsolationWish;
+use registry::StorageRules;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +59,12 @@ pub struct Up {
     /// Send webhooks to private addresses too: for a network whose callers are all trusted with it
     #[arg(long, env = "FEIRA_WEBHOOK_PRIVATE")]
     webhook_private: bool,
+    /// What each account may keep in the registry, such as 500GB or 2TiB; as much as there is room for when not given
+    #[arg(long, env = "FEIRA_STORAGE_QUOTA", value_name = "SIZE", value_parser = byte_size::parse)]
+    storage_quota: Option<u64>,
+    /// Seconds for which a file stays that no version names any more and nobody has asked for
+    #[arg(long, env = "FEIRA_GC_GRACE", value_name = "SECONDS", default_value_t = 86_400)]
+    gc_grace: u64,
     /// Publish no demo models
     #[arg(long, env = "FEIRA_NO_DEMO")]
     no_demo: bool,
@@ -103,6 +110,7 @@ impl Up {
             limits,
             retention: self.retention.map(Duration::from_secs),
             webhook_private: self.webhook_private,
+            storage: StorageRules { limit: self.storage_quota, grace: Duration::from_secs(self.gc_grace) },
             idle_seconds: self.idle_seconds,
             instances_max: self.instances_max,
             weights_bytes_max: self.weights_bytes_max,

@@ -18,9 +18,11 @@ mod publish;
 mod pulls;
 mod range;
 mod runner;
+mod storage;
 mod streams;
 mod tags;
 mod trainings;
+mod transfers;
 mod usage;
 mod versions;
 mod webhooks;
@@ -50,6 +52,9 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
             OpenApiRouter::new()
                 .routes(routes!(account::get_account))
                 .routes(routes!(account::get_balance))
+                .routes(routes!(storage::get_storage))
+                .routes(routes!(storage::set_limit))
+                .routes(routes!(storage::collect))
                 .routes(routes!(usage::get_usage))
                 .routes(routes!(account::create_session))
                 .routes(routes!(account::list_tokens, account::create_token))
@@ -68,6 +73,9 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
                 .routes(routes!(versions::list_versions, publish::create_version))
                 .routes(routes!(versions::get_version, versions::delete_version))
                 .routes(routes!(pulls::get_manifest))
+                .routes(routes!(transfers::list_transfers))
+                .routes(routes!(transfers::offer_model, transfers::end_offer))
+                .routes(routes!(transfers::accept_offer))
                 .routes(routes!(tags::list_tags))
                 .routes(routes!(tags::move_tag))
                 .routes(routes!(tags::list_moves))
@@ -96,7 +104,7 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
                 .routes(routes!(downloads::download_named))
                 .routes(routes!(blobs::head_blob, pulls::get_blob, blobs::put_blob))
                 .routes(routes!(blobs::begin_upload))
-                .routes(routes!(blobs::get_upload, blobs::append_upload, blobs::finish_upload))
+                .routes(routes!(blobs::get_upload, blobs::append_upload, blobs::finish_upload, blobs::cancel_upload))
                 .routes(routes!(operations::list_runners)),
         )
         .nest("/openai/v1", openai::routes())

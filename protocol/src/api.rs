@@ -222,6 +222,29 @@ pub struct Configuration {
     pub max_instances: u32,
 }
 
+/// A model that its owner would give to another account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Transfer {
+    #[schema(example = "ada/echo")]
+    pub model: String,
+    /// The names of accounts.
+    pub from: String,
+    pub to: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub offered_at: Timestamp,
+}
+
+/// What an account keeps in the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Storage {
+    /// What its versions name, and what it has sent and not yet published.
+    pub kept_bytes: u64,
+    /// Of uploads under way, counted from their beginning.
+    pub reserved_bytes: u64,
+    /// What it may keep; null is no limit.
+    pub limit_bytes: Option<u64>,
+}
+
 /// Where a tag of a model points, or pointed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TagMove {

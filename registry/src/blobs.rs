@@ -5,6 +5,7 @@ mod check;
 mod incoming;
 mod open;
 mod place;
+mod remove;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -27,6 +28,7 @@ use tokio_util::io::ReaderStream;
 use place::Place;
 
 pub use check::StoreFault;
+pub(crate) use remove::ListedBlob;
 
 /// The largest blob: weights of the largest open models come in shards far below this.
 pub const BLOB_BYTES_MAX: u64 = 256 * 1024 * 1024 * 1024;

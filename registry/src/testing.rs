@@ -95,7 +95,7 @@ impl House {
         self.execute(format!("alter table {table}_broken rename to {table}")).await;
     }
 
-    async fn execute(&self, statement: String) {
+    pub(crate) async fn execute(&self, statement: String) {
         let execute = self.db.write(move |tx| {
             Box::pin(async move {
                 sqlx::query(AssertSqlSafe(statement)).execute(tx).await?;

@@ -17,9 +17,9 @@ use futures::{Stream, StreamExt};
 use protocol::{Digest, Timestamp};
 use tokio::fs::{self, OpenOptions};
 
-use crate::Registry;
 use crate::blobs::{BLOB_BYTES_MAX, BlobError, Blobs, Stored};
 use crate::caller::Caller;
+use crate::{Registry, RegistryError};
 
 /// After a day without a byte, nobody comes back.
 const IDLE_MICROS_MAX: u64 = 24 * 60 * 60 * 1_000_000;
@@ -59,6 +59,8 @@ pub enum UploadError {
     Blob(#[source] BlobError),
     #[error("the spool failed")]
     Spool(#[from] io::Error),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
 }
 
 /// The spool, and which of its files are being written.
@@ -94,7 +96,13 @@ struct Spooled {
 impl Registry {
     /// Begins the upload of a blob, or finds the one that this account began before.
     pub async fn begin_upload(&self, caller: &Caller, digest: Digest, size: u64) -> Result<Upload, UploadError> {
-        self.uploads.begin(&caller.account.id, Target { digest, size }).await
+        let (account_id, target) = (&caller.account.id, Target { digest, size });
+        let _turn = self.storage.begin().await;
+        // One that was begun before has its room.
+        if self.uploads.status(account_id, target).await.is_err() {
+            self.require_room(account_id, &digest, size).await?;
+        }
+        self.uploads.begin(account_id, target).await
     }
 
     /// Adds bytes at `offset`, which must be where the upload stands, and answers the new offset. What arrived before an error is kept.
@@ -112,7 +120,16 @@ impl Registry {
 
     /// Hashes what has arrived and makes a blob of it. With the wrong hash the upload is thrown away.
     pub async fn finish_upload(&self, caller: &Caller, id: &str) -> Result<Stored, UploadError> {
-        self.uploads.finish(&caller.account.id, parse(id)?).await
+        let target = parse(id)?;
+        self.claim_blobs(&[target.digest]).await?;
+        let stored = self.uploads.finish(&caller.account.id, target).await?;
+        self.hold(&caller.account.id, stored.digest, stored.size).await?;
+        Ok(stored)
+    }
+
+    /// Throws an upload away, and gives its room back.
+    pub async fn cancel_upload(&self, caller: &Caller, id: &str) -> Result<(), UploadError> {
+        self.uploads.cancel(&caller.account.id, parse(id)?).await
     }
 }
 
@@ -169,6 +186,21 @@ impl Uploads {
             }
             Err(error) => Err(UploadError::Blob(error)),
         }
+    }
+
+    async fn cancel(&self, account_id: &str, target: Target) -> Result<(), UploadError> {
+        let turn = self.take_turn(account_id, target)?;
+        match fs::remove_file(&turn.path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(UploadError::Unknown),
+            removed => Ok(removed?),
+        }
+    }
+
+    /// Bytes that an account's uploads will have when they are whole.
+    pub(crate) async fn reserved(&self, account_id: &str) -> io::Result<u64> {
+        let names = list(&self.spool.join(account_id)).await?;
+        let targets = names.iter().filter_map(|path| parse(path.file_name()?.to_str()?).ok());
+        Ok(targets.map(|target| target.size).sum())
     }
 
     /// Removes what nobody has added to for a day.

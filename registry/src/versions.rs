@@ -16,7 +16,8 @@ use store::StoreError;
 
 use crate::caller::Caller;
 use crate::cursor::{Direction, Page, Scan};
-use crate::db::{model, tag, version};
+use crate::db::version::Presence;
+use crate::db::{blob, holding, model, tag, version};
 use crate::input::{BadSchema, InputSchema};
 use crate::models::ModelRow;
 use crate::tags::Pointing;
@@ -119,17 +120,27 @@ impl Registry {
         Ok(scan.page(rows, |row| (row.created_at.micros(), row.id.to_string())))
     }
 
+    /// Whether a model had a version that was deleted: its id names nothing else, ever.
+    pub async fn was_deleted(&self, model: &ModelRow, id: &VersionId) -> Result<bool, RegistryError> {
+        let (model_id, id) = (model.id.clone(), *id);
+        let presence = self.db.read(move |tx| Box::pin(async move { version::presence(tx, &model_id, &id).await })).await?;
+        Ok(presence == Some(Presence::Deleted))
+    }
+
     /// Deletes a version for good; false when the model has no such version. If `latest` pointed at it, it moves to the one before it, or, if
     /// it was the first, to the newest that is left.
     pub async fn delete_version(&self, caller: &Caller, model: &ModelRef, id: &VersionId) -> Result<bool, RegistryError> {
         let row = self.require_own_model(caller, model).await?;
         let (model_id, model_ref, id, now) = (row.id.clone(), model.clone(), *id, self.clock.now());
-        let moved_by = caller.account.id.clone();
+        let (moved_by, owner_id) = (caller.account.id.clone(), row.owner_id.clone());
         let deleted = self.db.write(move |tx| {
             Box::pin(async move {
                 if !version::delete(tx, &model_id, &id, now).await? {
                     return Ok::<_, RegistryError>(false);
                 }
+                // Predictions of it may still be under way: its blobs have the full time from now on.
+                blob::touch_version(tx, &model_id, &id.to_string(), now).await?;
+                holding::release(tx, &owner_id, &model_id, &id.to_string()).await?;
                 let latest = model::find(tx, &model_ref).await?.and_then(|row| row.latest_version_id);
                 if latest != Some(id) {
                     return Ok(true);

@@ -132,13 +132,9 @@ async fn the_window_shows_price_warmth_and_runs_of_each_stall() {
 #[tokio::test]
 async fn the_versions_tab_names_tags_and_tells_where_latest_has_pointed() {
     let page = visit(&Market::open().shop(), "/feira/upscale/versions").await.text();
-    for part in [
-        "<span class=\"badge\">latest</span>",
-        "<span class=\"badge\">stable</span>",
-        "has pointed",
-        "1 hour ago",
-        "<a href=\"/ada\">ada</a>",
-    ] {
+    for part in
+        ["<span class=\"badge\">latest</span>", "<span class=\"badge\">stable</span>", "has pointed", "1 h ago", "<a href=\"/ada\">ada</a>"]
+    {
         assert!(page.contains(part), "{part}: {page}");
     }
     let first = page.find("<code>000000000000</code>").expect("the version that latest pointed at before");

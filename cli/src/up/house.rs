@@ -10,7 +10,7 @@ use gateway::{Gateway, GatewayConfig, GatewayParts, Keys, LimitsConfig};
 use gpu_runner::{IsolationWish, RunnerConfig};
 use hooks::{CompileLimits, Compiler, Engine, EngineSettings, HostKey};
 use protocol::{Clock, Credits, Digest, Entropy};
-use registry::{AccountKind, Blobs, HookPublisher, Registry, RegistryParts, Role, Scopes};
+use registry::{AccountKind, Blobs, HookPublisher, Registry, RegistryParts, Role, Scopes, StorageRules};
 use store::Db;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -42,6 +42,7 @@ pub struct Plan {
     pub limits: LimitsConfig,
     pub retention: Option<Duration>,
     pub webhook_private: bool,
+    pub storage: StorageRules,
     pub idle_seconds: u64,
     pub instances_max: usize,
     pub weights_bytes_max: Option<u64>,
@@ -88,7 +89,8 @@ impl House {
             clock: clock.clone(),
             entropy: entropy.clone(),
             hooks: HookPublisher::new(engine, compiler),
-        });
+        })
+        .with_storage(plan.storage);
         let token = first_start(home, &db, &registry, &clock).await?;
 
         let fabric = Fabric::in_process();

@@ -13,6 +13,7 @@ use crate::body::Parameters;
 use crate::problem::Refused;
 use crate::routes::models::require_model;
 use crate::routes::range::send_blob;
+use crate::routes::versions::require_version;
 
 /// Ten thousand files with long paths stay below this.
 const MANIFEST_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -31,7 +32,7 @@ pub(super) async fn get_manifest(
     let not_found = || Refused::not_found("version");
     let model = require_model(&gateway, &viewer, &(owner, name)).await?;
     let id: VersionId = id.parse().map_err(|_| not_found())?;
-    let version = gateway.registry().find_version(&model, &id).await?.ok_or_else(not_found)?;
+    let version = require_version(&gateway, &model, &id).await?;
     let manifest = gateway.registry().blobs().read(version.id.digest(), MANIFEST_BYTES_MAX).await?.ok_or_else(not_found)?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(MANIFEST_TYPE)),

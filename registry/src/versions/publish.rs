@@ -7,14 +7,15 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use protocol::api::NewVersion;
 use protocol::manifest::{HookSpec, HookStage};
-use protocol::{Digest, Manifest, ModelRef, Tag};
+use protocol::{Digest, Manifest, ModelRef, Tag, Timestamp};
 
 use crate::caller::Caller;
 use crate::db::version::{self, NewVersionRow, Presence};
-use crate::db::{model, tag};
+use crate::db::{blob, model, tag, version_blob};
 use crate::hook_publisher::OpenHookError;
 use crate::input::InputSchema;
 use crate::models::check_pricing;
+use crate::storage::hold_all;
 use crate::tags::Pointing;
 use crate::versions::{PublishError, VersionRow, check};
 use crate::{Registry, RegistryError};
@@ -41,6 +42,7 @@ impl Registry {
         if new.config.trainer.is_some() {
             InputSchema::compile_training(&new.config.openapi_schema)?;
         }
+        let claimed_at = self.clock.now();
         let hook_sizes = self.require_blobs(&new).await?;
 
         let (manifest, config_bytes) = Manifest::new(&new.config, &new.files, &hook_sizes);
@@ -52,6 +54,8 @@ impl Registry {
             Some(Presence::Present) => false,
             None => {
                 self.require_hooks(&new.config.hooks).await?;
+                let blobs = manifest.blobs();
+                self.claim_blobs(&blobs.keys().copied().collect::<Vec<_>>()).await?;
                 self.inspect(&id, &new.files).await?;
                 self.blobs.put(config_bytes.clone().into()).await.map_err(RegistryError::Blob)?;
                 self.blobs.put(manifest.to_bytes().into()).await.map_err(RegistryError::Blob)?;
@@ -65,7 +69,7 @@ impl Registry {
                     created_by: caller.account.id.clone(),
                     created_at: self.clock.now(),
                 };
-                self.insert_version(version).await?
+                self.insert_version(version, blobs, claimed_at).await?
             }
         };
         if let Some(pricing) = new.pricing.filter(|pricing| *pricing != row.pricing) {
@@ -78,10 +82,23 @@ impl Registry {
     }
 
     /// Writes the one row by which a version exists; false when somebody else just has.
-    async fn insert_version(&self, row: NewVersionRow) -> Result<bool, PublishError> {
+    ///
+    /// Its blobs are there as long as the claims on them hold, and from this transaction on because it names them.
+    async fn insert_version(&self, row: NewVersionRow, blobs: BTreeMap<Digest, u64>, claimed_at: Timestamp) -> Result<bool, PublishError> {
+        let (house_limit, clock, claimed_until) = (self.house_limit(), self.clock.clone(), self.claimed_until(claimed_at));
         let insert = self.db.write(move |tx| {
             Box::pin(async move {
                 if version::insert(tx, &row).await? {
+                    let digests: Vec<Digest> = blobs.keys().copied().collect();
+                    let collected = blob::touch_noted(tx, &digests, row.created_at).await?;
+                    if !collected.is_empty() {
+                        return Err(PublishError::AbsentBlobs { digests: collected });
+                    }
+                    if clock.now() >= claimed_until {
+                        return Err(RegistryError::BlobCollected.into());
+                    }
+                    version_blob::insert_all(tx, &row.model_id, &row.id, &digests).await?;
+                    hold_all(tx, &row.created_by, &blobs, house_limit, row.created_at).await?;
                     let NewVersionRow { id, created_by, created_at, .. } = row;
                     let latest = Pointing { tag: Tag::latest(), version: id, moved_by_id: created_by, moved_at: created_at };
                     tag::point(tx, &row.model_id, &latest).await?;
@@ -101,6 +118,7 @@ impl Registry {
         let files = new.files.iter().map(|file| file.digest);
         let hooks = new.config.hooks.iter().map(|hook| hook.digest);
         let named: BTreeSet<Digest> = files.chain(hooks).collect();
+        self.claim_blobs(&named.iter().copied().collect::<Vec<_>>()).await?;
         let sizes: HashMap<Digest, Option<u64>> = stream::iter(named.clone())
             .map(|digest| async move { Ok((digest, self.blobs.head(&digest).await.map_err(RegistryError::Blob)?)) })
             .buffer_unordered(HEADS_AT_A_TIME)

@@ -60,7 +60,7 @@ fn history(now: Timestamp, name: &str, moves: &[TagMove]) -> Markup {
                         tr {
                             td.num { (moved.number) }
                             td { (link(name, &moved.version)) }
-                            td title=(moved.moved_at) { (time::day(moved.moved_at)) ", " (time::ago(now, moved.moved_at)) }
+                            td { (time::day(moved.moved_at)) ", " (time::ago(now, moved.moved_at)) }
                             td { @if let Some(account) = &moved.moved_by { a href={ "/" (account) } { (account) } } }
                         }
                     }
