@@ -52,7 +52,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum Call {
     /// Open the whole marketplace on this machine
-    Up(up::Up),
+    Up(Box<up::Up>),
     /// Say what this machine lacks: Python, uv, sandbox, GPU, disk, port
     Doctor(command::doctor::Doctor),
 
