@@ -5,11 +5,13 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::db::{file, model, token};
+use crate::db::{blob, file, model, token};
 use crate::{Registry, RegistryError};
 
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
 const SWEEP_EVERY: Duration = Duration::from_mins(15);
+/// A week: the slowest push of the largest weights has named them by then.
+const UNCLAIMED_MS_MAX: i64 = 7 * 24 * 60 * 60 * 1_000;
 
 impl Registry {
     /// Does the upkeep until it is told to stop, and then writes what is still noted. Its caller owns the task, of which there is one.
@@ -49,10 +51,13 @@ impl Registry {
         written.await.inspect_err(|_: &RegistryError| self.pending.put_back(kept))
     }
 
-    /// Clears away uploads that nobody continues and files whose time is over.
+    /// Clears away uploads that nobody continues, files whose time is over, and blobs that no manifest came to name.
     pub async fn sweep(&self) -> Result<(), RegistryError> {
+        self.list_old_versions().await?;
         let now = self.clock.now();
         self.db.write(move |tx| Box::pin(file::expire(tx, now))).await?;
+        let unclaimed = now.plus_millis(-UNCLAIMED_MS_MAX);
+        self.db.write(move |tx| Box::pin(blob::expire_loose(tx, unclaimed))).await?;
         self.uploads.sweep(now).await.map_err(|error| RegistryError::Blob(crate::BlobError::Read(error)))
     }
 }

@@ -1,7 +1,10 @@
 //! Resumable uploads: a partial file in the spool whose name says what it is to become and whose length says how far it is.
 //!
-//! The file is the whole state, so that an upload survives a restart, and the same blob begun again goes on where it stopped. The spool is
-//! a local directory: several gateways need sticky uploads, or a spool that they share.
+//! The file is the whole state, so that an upload survives a restart, and the same blob begun again goes on where it stopped. OCI clients say
+//! only at the end what they have sent: the name of such an upload says nothing but which one it is. The spool is a local directory:
+//! several gateways need sticky uploads, or a spool that they share.
+
+mod target;
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -21,6 +24,7 @@ use tokio_util::io::ReaderStream;
 use crate::Registry;
 use crate::blobs::{BLOB_BYTES_MAX, BlobError, Blobs, Stored};
 use crate::caller::Caller;
+use crate::uploads::target::{Target, parse};
 
 /// After a day without a byte, nobody comes back.
 const IDLE_MICROS_MAX: u64 = 24 * 60 * 60 * 1_000_000;
@@ -33,8 +37,18 @@ pub struct Upload {
     pub id: String,
     /// Bytes received, from the beginning and without gaps.
     pub offset: u64,
-    /// Bytes when complete.
+    /// Bytes when complete; of an upload that was not announced, the most that it may have.
     pub size: u64,
+}
+
+/// Bytes that arrive for an upload.
+#[derive(Debug)]
+pub struct Piece<S> {
+    /// Where they begin; where the upload stands if nothing is said.
+    pub offset: Option<u64>,
+    /// Where they end, if that is known.
+    pub end: Option<u64>,
+    pub bytes: S,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -71,13 +85,6 @@ pub(crate) struct Uploads {
     busy: Mutex<HashSet<PathBuf>>,
 }
 
-/// What an upload is to become. Its text is the upload's id and the name of its file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Target {
-    digest: Digest,
-    size: u64,
-}
-
 /// The right to write to an upload, for one request at a time.
 struct Turn<'u> {
     uploads: &'u Uploads,
@@ -87,7 +94,35 @@ struct Turn<'u> {
 impl Registry {
     /// Begins the upload of a blob, or finds the one that this account began before.
     pub async fn begin_upload(&self, caller: &Caller, digest: Digest, size: u64) -> Result<Upload, UploadError> {
-        self.uploads.begin(&caller.account.id, Target { digest, size }).await
+        self.uploads.begin(&caller.account.id, Target::Announced { digest, size }).await
+    }
+
+    /// Begins an upload of which nothing is known yet.
+    pub async fn open_upload(&self, caller: &Caller) -> Result<Upload, UploadError> {
+        self.uploads.begin(&caller.account.id, Target::open(&self.entropy)).await
+    }
+
+    /// Adds a piece, and answers the new offset. What arrived before an error is kept.
+    pub async fn append_piece<S, E>(&self, caller: &Caller, id: &str, piece: Piece<S>) -> Result<u64, UploadError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.uploads.append(&caller.account.id, parse(id)?, piece).await
+    }
+
+    /// Throws an upload away.
+    pub async fn cancel_upload(&self, caller: &Caller, id: &str) -> Result<(), UploadError> {
+        self.uploads.cancel(&caller.account.id, parse(id)?).await
+    }
+
+    /// Adds the last piece, if there is one, and makes a blob of all that has arrived. With the wrong hash the upload is thrown away.
+    pub async fn close_upload<S, E>(&self, caller: &Caller, id: &str, digest: &Digest, last: Piece<S>) -> Result<Stored, UploadError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.uploads.close(&caller.account.id, parse(id)?, digest, last).await
     }
 
     /// Adds bytes at `offset`, which must be where the upload stands, and answers the new offset. What arrived before an error is kept.
@@ -96,7 +131,7 @@ impl Registry {
         S: Stream<Item = Result<Bytes, E>> + Send,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        self.uploads.append(&caller.account.id, parse(id)?, offset, stream).await
+        self.append_piece(caller, id, Piece { offset: Some(offset), end: None, bytes: stream }).await
     }
 
     pub async fn upload_status(&self, caller: &Caller, id: &str) -> Result<Upload, UploadError> {
@@ -114,8 +149,9 @@ impl Uploads {
         Self { spool, blobs, busy: Mutex::default() }
     }
 
+    /// Gives an upload its place in the spool. Every upload begins here, whichever way it came.
     async fn begin(&self, account_id: &str, target: Target) -> Result<Upload, UploadError> {
-        if target.size > BLOB_BYTES_MAX {
+        if target.bytes_max() > BLOB_BYTES_MAX {
             return Err(UploadError::TooLarge { bytes_max: BLOB_BYTES_MAX });
         }
         let folder = self.spool.join(account_id);
@@ -130,45 +166,47 @@ impl Uploads {
 
     async fn status(&self, account_id: &str, target: Target) -> Result<Upload, UploadError> {
         let offset = length_of(&self.path_of(account_id, target)).await?.ok_or(UploadError::Unknown)?;
-        Ok(Upload { id: target.to_string(), offset, size: target.size })
+        Ok(Upload { id: target.to_string(), offset, size: target.bytes_max() })
     }
 
-    async fn append<S, E>(&self, account_id: &str, target: Target, offset: u64, stream: S) -> Result<u64, UploadError>
+    async fn append<S, E>(&self, account_id: &str, target: Target, piece: Piece<S>) -> Result<u64, UploadError>
     where
         S: Stream<Item = Result<Bytes, E>> + Send,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         let turn = self.take_turn(account_id, target)?;
-        let expected = length_of(&turn.path).await?.ok_or(UploadError::Unknown)?;
-        if offset != expected {
-            return Err(UploadError::WrongOffset { expected });
-        }
-        // At a place and not `append`: a write that outlives its request then lands where its bytes belong.
-        let mut file = OpenOptions::new().write(true).open(&turn.path).await?;
-        file.seek(io::SeekFrom::Start(offset)).await?;
-        let reached = write_within(&mut file, offset..target.size, stream).await;
-        // Flushed whether or not the sender broke off: it is told to go on at the length of the file.
-        file.flush().await?;
-        reached
+        turn.append(target.bytes_max(), piece).await
     }
 
     async fn finish(&self, account_id: &str, target: Target) -> Result<Stored, UploadError> {
+        let Target::Announced { digest, size } = target else { return Err(UploadError::Unknown) };
         let turn = self.take_turn(account_id, target)?;
         let received = length_of(&turn.path).await?.ok_or(UploadError::Unknown)?;
-        if received < target.size {
-            return Err(UploadError::Incomplete { received, size: target.size });
+        if received < size {
+            return Err(UploadError::Incomplete { received, size });
         }
-        let bytes = ReaderStream::with_capacity(File::open(&turn.path).await?, READ_BYTES);
-        match self.blobs.put_stream(Some(&target.digest), target.size, bytes).await {
-            Ok(stored) => {
-                fs::remove_file(&turn.path).await?;
-                Ok(stored)
-            }
-            Err(BlobError::WrongDigest { expected, found }) => {
-                fs::remove_file(&turn.path).await?;
-                Err(UploadError::WrongDigest { expected, found })
-            }
-            Err(error) => Err(UploadError::Blob(error)),
+        turn.make_blob(&digest).await
+    }
+
+    async fn close<S, E>(&self, account_id: &str, target: Target, digest: &Digest, last: Piece<S>) -> Result<Stored, UploadError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let turn = self.take_turn(account_id, target)?;
+        let received = length_of(&turn.path).await?.ok_or(UploadError::Unknown)?;
+        if received == 0 && last.offset.is_none_or(|offset| offset == 0) {
+            return turn.make_blob_of(digest, target.bytes_max(), last.bytes).await;
+        }
+        turn.append(target.bytes_max(), last).await?;
+        turn.make_blob(digest).await
+    }
+
+    async fn cancel(&self, account_id: &str, target: Target) -> Result<(), UploadError> {
+        let turn = self.take_turn(account_id, target)?;
+        match fs::remove_file(&turn.path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(UploadError::Unknown),
+            removed => Ok(removed?),
         }
     }
 
@@ -202,24 +240,60 @@ impl Uploads {
     }
 }
 
+impl Turn<'_> {
+    async fn append<S, E>(&self, bytes_max: u64, piece: Piece<S>) -> Result<u64, UploadError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let expected = length_of(&self.path).await?.ok_or(UploadError::Unknown)?;
+        if piece.offset.is_some_and(|offset| offset != expected) {
+            return Err(UploadError::WrongOffset { expected });
+        }
+        let end = piece.end.unwrap_or(bytes_max).clamp(expected, bytes_max);
+        // At a place and not `append`: a write that outlives its request then lands where its bytes belong.
+        let mut file = OpenOptions::new().write(true).open(&self.path).await?;
+        file.seek(io::SeekFrom::Start(expected)).await?;
+        let reached = write_within(&mut file, expected..end, piece.bytes).await;
+        // Flushed whether or not the sender broke off: it is told to go on at the length of the file.
+        file.flush().await?;
+        match reached {
+            Ok(received) if piece.end.is_some_and(|stated| received < stated) => Err(UploadError::Incomplete { received, size: end }),
+            reached => reached,
+        }
+    }
+
+    /// Hashes the file while it goes into the object store, and removes it unless it may be asked for once more.
+    async fn make_blob(&self, digest: &Digest) -> Result<Stored, UploadError> {
+        let file = File::open(&self.path).await?;
+        let size = file.metadata().await?.len();
+        self.make_blob_of(digest, size, ReaderStream::with_capacity(file, READ_BYTES)).await
+    }
+
+    /// The same of bytes that need no place in the spool, for they come whole.
+    async fn make_blob_of<S, E>(&self, digest: &Digest, bytes_max: u64, bytes: S) -> Result<Stored, UploadError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        match self.uploads.blobs.put_stream(Some(digest), bytes_max, bytes).await {
+            Ok(stored) => {
+                fs::remove_file(&self.path).await?;
+                Ok(stored)
+            }
+            Err(BlobError::WrongDigest { expected, found }) => {
+                fs::remove_file(&self.path).await?;
+                Err(UploadError::WrongDigest { expected, found })
+            }
+            Err(error) => Err(UploadError::Blob(error)),
+        }
+    }
+}
+
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.uploads.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
     }
-}
-
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "upl_{}_{}", self.digest.hex(), self.size)
-    }
-}
-
-fn parse(id: &str) -> Result<Target, UploadError> {
-    let parsed = || {
-        let (hex, size) = id.strip_prefix("upl_")?.split_once('_')?;
-        Some(Target { digest: format!("sha256:{hex}").parse().ok()?, size: size.parse().ok()? })
-    };
-    parsed().filter(|target| target.to_string() == id).ok_or(UploadError::Unknown)
 }
 
 /// Writes from the start of a range and never beyond its end, and answers where it stopped.
@@ -281,153 +355,4 @@ async fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use futures::stream;
-    use protocol::{Clock, Entropy};
-
-    use super::*;
-
-    const ADA: &str = "acc_ada";
-
-    fn at(spool: &Path) -> Uploads {
-        let url = format!("file://{}", spool.join("blobs").display());
-        Uploads::new(spool.join("spool"), Blobs::open(&url, Entropy::seeded(1)).unwrap())
-    }
-
-    fn target(bytes: &[u8]) -> Target {
-        Target { digest: Digest::of(bytes), size: bytes.len() as u64 }
-    }
-
-    fn body(bytes: &'static [u8]) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
-        stream::iter(bytes.chunks(3).map(|chunk| Ok(Bytes::from_static(chunk))))
-    }
-
-    #[tokio::test]
-    async fn an_upload_goes_on_after_a_restart_and_becomes_a_blob() {
-        let home = tempfile::tempdir().unwrap();
-        let target = target(b"hello world");
-        let begun = at(home.path()).begin(ADA, target).await.unwrap();
-        assert_eq!((begun.offset, begun.size, parse(&begun.id).unwrap()), (0, 11, target));
-        assert_eq!(at(home.path()).append(ADA, target, 0, body(b"hello ")).await.unwrap(), 6);
-
-        let uploads = at(home.path());
-        assert_eq!(uploads.begin(ADA, target).await.unwrap().offset, 6, "begun again, it goes on");
-        assert_eq!(uploads.append(ADA, target, 6, body(b"world")).await.unwrap(), 11);
-        let stored = uploads.finish(ADA, target).await.unwrap();
-        assert_eq!((stored.digest, stored.size, stored.fresh), (target.digest, 11, true));
-        assert_eq!(uploads.blobs.read(&target.digest, 100).await.unwrap().unwrap(), "hello world");
-        assert!(matches!(uploads.status(ADA, target).await, Err(UploadError::Unknown)));
-    }
-
-    #[tokio::test]
-    async fn a_wrong_offset_is_told_the_right_one_and_changes_nothing() {
-        let home = tempfile::tempdir().unwrap();
-        let (uploads, target) = (at(home.path()), target(b"hello world"));
-        uploads.begin(ADA, target).await.unwrap();
-        uploads.append(ADA, target, 0, body(b"hello ")).await.unwrap();
-        for wrong in [0, 5, 7, 11, u64::MAX] {
-            let result = uploads.append(ADA, target, wrong, body(b"XXXXX")).await;
-            assert!(matches!(result, Err(UploadError::WrongOffset { expected: 6 })), "{wrong}: {result:?}");
-        }
-        uploads.append(ADA, target, 6, body(b"world")).await.unwrap();
-        uploads.finish(ADA, target).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_short_a_long_and_a_wrong_upload_are_told_apart() {
-        let home = tempfile::tempdir().unwrap();
-        let (uploads, target) = (at(home.path()), target(b"hello world"));
-        uploads.begin(ADA, target).await.unwrap();
-        uploads.append(ADA, target, 0, body(b"hello")).await.unwrap();
-        let short = uploads.finish(ADA, target).await;
-        assert!(matches!(short, Err(UploadError::Incomplete { received: 5, size: 11 })), "{short:?}");
-
-        let long = uploads.append(ADA, target, 5, body(b" World and more")).await;
-        assert!(matches!(long, Err(UploadError::TooLong { size: 11 })), "{long:?}");
-        assert_eq!(uploads.status(ADA, target).await.unwrap().offset, 11);
-
-        let wrong = uploads.finish(ADA, target).await;
-        assert!(matches!(wrong, Err(UploadError::WrongDigest { .. })), "{wrong:?}");
-        assert_eq!(uploads.blobs.head(&target.digest).await.unwrap(), None);
-        assert_eq!(uploads.begin(ADA, target).await.unwrap().offset, 0, "it begins again from nothing");
-    }
-
-    #[tokio::test]
-    async fn what_arrived_before_the_sender_broke_off_is_kept() {
-        let home = tempfile::tempdir().unwrap();
-        let (uploads, target) = (at(home.path()), target(b"hello world"));
-        uploads.begin(ADA, target).await.unwrap();
-        let broken = stream::iter([Ok(Bytes::from_static(b"hel")), Err(io::Error::other("gone"))]);
-        assert!(matches!(uploads.append(ADA, target, 0, broken).await, Err(UploadError::Body(_))));
-        assert_eq!(uploads.status(ADA, target).await.unwrap().offset, 3);
-    }
-
-    #[tokio::test]
-    async fn one_request_at_a_time_writes_to_an_upload() {
-        let home = tempfile::tempdir().unwrap();
-        let (uploads, target) = (at(home.path()), target(b"hello world"));
-        uploads.begin(ADA, target).await.unwrap();
-        let turn = uploads.take_turn(ADA, target).unwrap();
-        let refused = uploads.append(ADA, target, 0, body(b"hello")).await;
-        assert!(matches!(refused, Err(UploadError::Busy)), "{refused:?}");
-        drop(turn);
-        uploads.append(ADA, target, 0, body(b"hello")).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn an_upload_belongs_to_its_account() {
-        let home = tempfile::tempdir().unwrap();
-        let (uploads, target) = (at(home.path()), target(b"hello world"));
-        uploads.begin(ADA, target).await.unwrap();
-        for result in [
-            uploads.status("acc_bob", target).await.map(|upload| upload.offset),
-            uploads.append("acc_bob", target, 0, body(b"x")).await,
-            uploads.finish("acc_bob", target).await.map(|stored| stored.size),
-        ] {
-            assert!(matches!(result, Err(UploadError::Unknown)), "{result:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_idle_upload_expires_after_a_day() {
-        let home = tempfile::tempdir().unwrap();
-        let (uploads, target) = (at(home.path()), target(b"hello world"));
-        uploads.begin(ADA, target).await.unwrap();
-        let now = Clock::system().now();
-        uploads.sweep(now.plus_millis(23 * 60 * 60 * 1_000)).await.unwrap();
-        uploads.status(ADA, target).await.unwrap();
-        uploads.sweep(now.plus_millis(25 * 60 * 60 * 1_000)).await.unwrap();
-        assert!(matches!(uploads.status(ADA, target).await, Err(UploadError::Unknown)));
-    }
-
-    #[tokio::test]
-    async fn uploads_are_bounded_in_size_and_number() {
-        let home = tempfile::tempdir().unwrap();
-        let uploads = at(home.path());
-        let huge = Target { digest: Digest::of(b""), size: BLOB_BYTES_MAX + 1 };
-        assert!(matches!(uploads.begin(ADA, huge).await, Err(UploadError::TooLarge { .. })));
-        for n in 0..UPLOADS_PER_ACCOUNT_MAX {
-            uploads.begin(ADA, target(&n.to_le_bytes())).await.unwrap();
-        }
-        assert!(matches!(uploads.begin(ADA, target(b"one more")).await, Err(UploadError::TooMany { .. })));
-        uploads.begin(ADA, target(&0_usize.to_le_bytes())).await.unwrap();
-    }
-
-    #[test]
-    fn an_id_that_is_not_ours_names_no_file() {
-        let hex = Digest::of(b"").hex();
-        for bad in [
-            "",
-            "upl_",
-            "../../etc/passwd",
-            &format!("upl_{hex}_01"),
-            &format!("upl_{hex}_-1"),
-            &format!("upl_{hex}_1/../x"),
-            &format!("upl_{hex}"),
-        ] {
-            assert!(matches!(parse(bad), Err(UploadError::Unknown)), "{bad}");
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ mod publish;
 
 use std::sync::Arc;
 
-use protocol::manifest::VersionFile;
+use protocol::manifest::{Driver, VersionFile};
 use protocol::paths::BadPath;
 use protocol::prediction::Errand;
 use protocol::wire::Bundle;
@@ -15,13 +15,15 @@ use store::StoreError;
 
 use crate::caller::Caller;
 use crate::cursor::{Direction, Page, Scan};
-use crate::db::{model, tag, version};
+use crate::db::{manifest, model, tag, version};
 use crate::input::{BadSchema, InputSchema};
 use crate::models::ModelRow;
 use crate::tags::Pointing;
 use crate::{Registry, RegistryError};
 
+pub(crate) use check::{CONFIG_BYTES_MAX, check_draft, check_image};
 pub use publish::Published;
+pub(crate) use publish::{Draft, Naming, json_text};
 
 /// A version that may be run.
 #[derive(Clone, Debug)]
@@ -54,6 +56,7 @@ pub struct VersionSummary {
     pub id: VersionId,
     pub created_at: Timestamp,
     pub cog_version: String,
+    pub driver: Driver,
     pub openapi_schema: Value,
 }
 
@@ -124,6 +127,7 @@ impl Registry {
                 if !version::delete(tx, &model_id, &id, now).await? {
                     return Ok::<_, RegistryError>(false);
                 }
+                manifest::delete(tx, &model_id, id.digest()).await?;
                 let latest = model::find(tx, &model_ref).await?.and_then(|row| row.latest_version_id);
                 if latest != Some(id) {
                     return Ok(true);

@@ -58,6 +58,7 @@ pub(super) async fn shown(gateway: &Gateway, origin: &Origin, row: &ModelRow) ->
             id: version.id.to_string(),
             created_at: version.created_at,
             cog_version: version.config.cog_version.clone(),
+            driver: version.config.driver,
             openapi_schema: version.config.openapi_schema.clone(),
         }),
         created_at: row.created_at,
