@@ -52,7 +52,8 @@ def clients(steps: Steps) -> Tally:
 
 
 def registry(steps: Steps) -> Tally:
-    """Publishing, blobs, files, and who may see what."""
+    """Publishing, blobs, files, who may see what, and the OCI API as released tools use it."""
+    tools.skopeo()
     return pytest(steps, "registry")
 
 
