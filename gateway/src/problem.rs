@@ -1,5 +1,6 @@
 //! The one place where errors become answers: `application/problem+json`. What the caller may know goes into `detail`, the rest to the log.
 
+pub(crate) mod oci;
 pub(crate) mod openai;
 
 use axum::response::{IntoResponse, Response};
@@ -104,6 +105,14 @@ impl From<Refusal> for Refused {
                 "Deployment is off",
                 format!(
                     "The deployment {deployment} runs nothing: its max_instances is 0. Set it to 1 or more with PATCH /v1/deployments/{deployment}, then try again"
+                ),
+            ),
+            Refusal::NoDriver { driver } => Problem::new(
+                422,
+                "No runner can start it",
+                format!(
+                    "This version needs a runner with the driver `{}`, and none has it; ask the operator for one, or publish the project with `feira push`, which needs none",
+                    driver.name()
                 ),
             ),
             Refusal::NotTrainable => Problem::new(

@@ -10,6 +10,7 @@ mod deployments;
 mod downloads;
 mod files;
 mod models;
+mod oci;
 mod openai;
 mod operations;
 mod predictions;
@@ -119,9 +120,11 @@ fn with_query((schemas, paths, methods): UtoipaMethodRouter<Gateway>) -> UtoipaM
 pub fn router(gateway: Gateway, pages: Option<Router>) -> Router {
     let (v1, openapi) = v1().split_for_parts();
     let openapi = crate::openapi::complete(&openapi).to_string();
+    let in_ocis_words = axum::middleware::from_fn_with_state(gateway.clone(), crate::problem::oci::in_ocis_words);
     let api = v1
         .layer(axum::middleware::map_response(told_as_problem))
         .merge(runner::routes())
+        .merge(oci::routes().layer(axum::middleware::map_response(told_as_problem)))
         .route("/livez", get(operations::livez))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))
@@ -146,6 +149,7 @@ pub fn router(gateway: Gateway, pages: Option<Router>) -> Router {
     Router::new()
         .fallback_service(tower::util::MapRequest::new(api.into_service(), to_v1))
         .layer(axum::middleware::from_fn(crate::problem::openai::in_openais_words))
+        .layer(in_ocis_words)
         .layer(DefaultBodyLimit::disable())
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
+use crate::manifest::Driver;
 use crate::money::{Credits, Price, Pricing};
 use crate::prediction::Prediction;
 
@@ -130,6 +131,9 @@ pub struct Version {
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     pub cog_version: String,
+    /// What a runner must have to start it; a process, which all have, when it is not there.
+    #[serde(default, skip_serializing_if = "Driver::is_process")]
+    pub driver: Driver,
     #[schema(value_type = Object)]
     pub openapi_schema: Value,
     /// What a caller should know of its files; absent where there is nothing.

@@ -8,13 +8,42 @@ use std::error::Error;
 
 use bytes::Bytes;
 use futures::Stream;
-use protocol::{Digest, Timestamp};
+use protocol::{Clock, Digest, Timestamp};
+use store::Tx;
 
 use crate::blobs::{BLOB_BYTES_MAX, BlobError, Stored};
 use crate::caller::Caller;
 use crate::db::blob;
-use crate::storage::OverLimit;
+use crate::db::manifest::{self, NewManifestRow};
+use crate::storage::{OverLimit, hold_all};
+use crate::versions::PublishError;
 use crate::{Registry, RegistryError};
+
+/// What somebody holds who has claimed blobs, until a manifest names them.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    until: Timestamp,
+    clock: Clock,
+    house_limit: Option<u64>,
+}
+
+impl Claim {
+    /// Writes down a manifest and counts it and what it names for an account. What it names is there as long as the claims hold, and from
+    /// this transaction on because it is named.
+    pub(crate) async fn list(&self, tx: &mut Tx, listed: &NewManifestRow, account_id: &str) -> Result<(), PublishError> {
+        let parts = listed.parts();
+        let digests: Vec<Digest> = parts.keys().copied().collect();
+        let collected = blob::touch_noted(tx, &digests, listed.created_at).await?;
+        if !collected.is_empty() {
+            return Err(PublishError::AbsentBlobs { digests: collected });
+        }
+        if self.clock.now() >= self.until {
+            return Err(RegistryError::BlobCollected.into());
+        }
+        manifest::insert(tx, listed).await?;
+        Ok(hold_all(tx, account_id, &parts, self.house_limit, listed.created_at).await?)
+    }
+}
 
 impl Registry {
     /// Keeps these blobs from being collected for at least three quarters of the grace period, whether they are here or about to come.
@@ -35,9 +64,10 @@ impl Registry {
         self.db.write(move |tx| Box::pin(async move { blob::touch(tx, &due, now).await })).await
     }
 
-    /// How long a claim of a moment holds at least.
-    pub(crate) fn claimed_until(&self, claimed_at: Timestamp) -> Timestamp {
-        claimed_at.plus_millis(self.storage.grace_ms() / 4 * 3)
+    /// Comes before the first of the claims that are to hold.
+    pub(crate) fn begin_claim(&self) -> Claim {
+        let until = self.clock.now().plus_millis(self.storage.grace_ms() / 4 * 3);
+        Claim { until, clock: self.clock.clone(), house_limit: self.house_limit() }
     }
 
     /// The size of a blob in bytes, if it is here; then it stays for a while.

@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use protocol::{Digest, Timestamp};
 
 use crate::blobs::ListedBlob;
-use crate::db::{blob, holding, version_blob};
+use crate::db::{blob, holding};
 use crate::{Registry, RegistryError};
 
 /// Blobs that one transaction removes, all at a time: few, for on `SQLite` every other write waits for it.
@@ -30,7 +30,7 @@ pub struct Collected {
 impl Registry {
     /// Removes every blob that nothing names and nobody has claimed within the grace period.
     pub async fn collect(&self) -> Result<Collected, RegistryError> {
-        self.note_versions().await?;
+        self.list_old_versions().await?;
         let before = self.collected_before();
         self.adopt_strays().await?;
         self.blobs.remove_staged(before).await?;
@@ -49,7 +49,7 @@ impl Registry {
 
     /// What [`Self::collect`] would remove now. Removes nothing.
     pub async fn collectable(&self) -> Result<Collected, RegistryError> {
-        self.note_versions().await?;
+        self.list_old_versions().await?;
         self.adopt_strays().await?;
         let before = self.collected_before();
         let mut collectable = Collected::default();
@@ -117,28 +117,6 @@ impl Registry {
                 })
             });
             adopt.await?;
-        }
-        Ok(())
-    }
-
-    /// Notes what versions name that an earlier release published.
-    async fn note_versions(&self) -> Result<(), RegistryError> {
-        let now = self.clock.now();
-        // Mostly there are none, and then nothing is written.
-        while !self.db.read(|tx| Box::pin(version_blob::unnoted(tx))).await?.is_empty() {
-            let note = self.db.write(move |tx| {
-                Box::pin(async move {
-                    let versions = version_blob::unnoted(tx).await?;
-                    for version in &versions {
-                        let blobs = version.manifest.blobs();
-                        let digests: Vec<Digest> = blobs.keys().copied().collect();
-                        version_blob::insert_all(tx, &version.model_id, &version.version_id, &digests).await?;
-                        holding::add(tx, &version.owner_id, &blobs, now).await?;
-                    }
-                    Ok::<_, RegistryError>(())
-                })
-            });
-            note.await?;
         }
         Ok(())
     }

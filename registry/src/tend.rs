@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::db::{file, model, token};
+use crate::db::{file, model, named_blob, token};
 use crate::{Registry, RegistryError};
 
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
@@ -13,6 +13,8 @@ const SWEEP_EVERY: Duration = Duration::from_mins(15);
 const COLLECT_EVERY: Duration = Duration::from_hours(1);
 /// A start has enough to do.
 const COLLECT_FIRST: Duration = Duration::from_mins(10);
+/// A week: the slowest push of the largest weights has named them by then.
+const UNCLAIMED_MS_MAX: i64 = 7 * 24 * 60 * 60 * 1_000;
 
 impl Registry {
     /// Does the upkeep until it is told to stop, and then writes what is still noted. Its caller owns the task, of which there is one.
@@ -76,10 +78,13 @@ impl Registry {
         written.await.inspect_err(|_: &RegistryError| self.pending.put_back(kept))
     }
 
-    /// Clears away uploads that nobody continues and files whose time is over.
+    /// Clears away uploads that nobody continues, files whose time is over, and blobs that no manifest came to name.
     pub async fn sweep(&self) -> Result<(), RegistryError> {
+        self.list_old_versions().await?;
         let now = self.clock.now();
         self.db.write(move |tx| Box::pin(file::expire(tx, now))).await?;
+        let unclaimed = now.plus_millis(-UNCLAIMED_MS_MAX);
+        self.db.write(move |tx| Box::pin(named_blob::expire_loose(tx, unclaimed))).await?;
         self.uploads.sweep(now).await.map_err(|error| RegistryError::Blob(crate::BlobError::Read(error)))
     }
 }

@@ -6,7 +6,7 @@ mod publish;
 use std::sync::Arc;
 
 use protocol::api::FileWarning;
-use protocol::manifest::VersionFile;
+use protocol::manifest::{Driver, VersionFile};
 use protocol::paths::BadPath;
 use protocol::prediction::Errand;
 use protocol::wire::Bundle;
@@ -17,13 +17,15 @@ use store::StoreError;
 use crate::caller::Caller;
 use crate::cursor::{Direction, Page, Scan};
 use crate::db::version::Presence;
-use crate::db::{blob, holding, model, tag, version};
+use crate::db::{blob, holding, manifest, model, tag, version};
 use crate::input::{BadSchema, InputSchema};
 use crate::models::ModelRow;
 use crate::tags::Pointing;
 use crate::{Registry, RegistryError};
 
+pub(crate) use check::{CONFIG_BYTES_MAX, check_draft, check_image};
 pub use publish::Published;
+pub(crate) use publish::{Draft, Naming, json_text};
 
 /// A version that may be run.
 #[derive(Clone, Debug)]
@@ -58,6 +60,7 @@ pub struct VersionSummary {
     pub id: VersionId,
     pub created_at: Timestamp,
     pub cog_version: String,
+    pub driver: Driver,
     pub openapi_schema: Value,
     pub warnings: Vec<FileWarning>,
 }
@@ -139,8 +142,10 @@ impl Registry {
                     return Ok::<_, RegistryError>(false);
                 }
                 // Predictions of it may still be under way: its blobs have the full time from now on.
-                blob::touch_version(tx, &model_id, &id.to_string(), now).await?;
-                holding::release(tx, &owner_id, &model_id, &id.to_string()).await?;
+                let parts = manifest::parts(tx, &model_id, id.digest()).await?;
+                blob::touch(tx, &parts, now).await?;
+                manifest::delete(tx, &model_id, id.digest()).await?;
+                holding::release(tx, &owner_id, &parts).await?;
                 let latest = model::find(tx, &model_ref).await?.and_then(|row| row.latest_version_id);
                 if latest != Some(id) {
                     return Ok(true);

@@ -1,4 +1,4 @@
--- Which blobs there are, when they were last asked for, and what names them.
+-- Which blobs there are, and when they were last asked for.
 
 -- Of the first days, and never filled: what is under way stands in the spool.
 drop table blob_upload;
@@ -11,13 +11,3 @@ create table blob (
 );
 
 create index blob_by_touch on blob (touched_at);
-
--- What a version's manifest names: itself, its config, its files and its hooks.
-create table version_blob (
-    model_id text not null references model (id),
-    version_id text not null,
-    digest text not null,
-    primary key (model_id, version_id, digest)
-);
-
-create index version_blob_by_digest on version_blob (digest);

@@ -53,7 +53,8 @@ def clients(steps: Steps) -> Tally:
 
 
 def registry(steps: Steps) -> Tally:
-    """Publishing, blobs, files, and who may see what; on a folder and on S3."""
+    """Publishing, blobs, files, who may see what, on a folder and on S3, and the OCI API as released tools use it."""
+    tools.skopeo()
     with private_s3() as bucket:
         return pytest(steps, "registry", environment={"FEIRA_TEST_S3_URL": bucket})
 

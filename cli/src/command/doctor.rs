@@ -57,7 +57,7 @@ impl Doctor {
         let home = self.home.unwrap_or_else(|| context.settings.home.clone());
         let blobs = blobs(self.blobs.as_deref(), &home).await;
         let findings =
-            vec![python(search_path).await, uv(search_path).await, sandbox().await, gpu(), disk(&home), blobs, port(self.listen)];
+            vec![python(search_path).await, uv(search_path).await, sandbox().await, gpu(), images(), disk(&home), blobs, port(self.listen)];
         let sound = findings.iter().all(|finding| finding.state != State::Missing);
         if context.json {
             show::json(&findings)?;
@@ -123,6 +123,13 @@ fn gpu() -> Finding {
     }
     let names: Vec<_> = gpus.iter().map(|gpu| format!("{} ({})", gpu.name, indicatif::HumanBytes(gpu.memory_bytes))).collect();
     finding("gpu", State::Ok, names.join(", "))
+}
+
+/// What the drivers of this program's runner can start.
+fn images() -> Finding {
+    let words = "the driver `process` runs what `feira push` publishes; images that `cog push` and `docker push` bring are kept and shown, and need a \
+                 runner with the driver `oci`, which this program has not";
+    finding("drivers", State::Lacking, words.to_owned())
 }
 
 fn disk(home: &Path) -> Finding {

@@ -22,6 +22,7 @@ pub(super) fn shown(version: &VersionRow) -> Version {
         id: version.id.to_string(),
         created_at: version.created_at,
         cog_version: version.config.cog_version.clone(),
+        driver: version.config.driver,
         openapi_schema: version.config.openapi_schema.clone(),
         warnings: version.warnings.to_vec(),
     }
@@ -63,6 +64,7 @@ pub(super) async fn list_versions(
         id: row.id.to_string(),
         created_at: row.created_at,
         cog_version: row.cog_version,
+        driver: row.driver,
         openapi_schema: row.openapi_schema,
         warnings: row.warnings,
     });

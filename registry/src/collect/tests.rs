@@ -144,7 +144,7 @@ async fn what_an_earlier_release_published_is_named_and_what_it_left_behind_is_f
         let ada = house.caller("ada").await;
         let model = house.model(&ada, "echo").await;
         let version = house.publish(&ada, &model.model, new_version("one")).await;
-        for table in ["version_blob", "holding", "blob"] {
+        for table in ["named_blob", "manifest", "holding", "blob"] {
             house.execute(format!("delete from {table}")).await;
         }
         registry.blobs().put("left behind".into()).await.unwrap();

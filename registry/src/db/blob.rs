@@ -3,17 +3,18 @@
 use std::collections::HashSet;
 
 use protocol::{Digest, Timestamp};
-use sqlx::Row;
-use sqlx::any::AnyRow;
 use store::{Engine, Tx};
 
+use crate::db::json_list;
+use crate::db::named_blob::read_digest;
 use crate::error::RegistryError;
 
 /// True for a row `blob` that nothing names. What else is to keep blobs says so here.
 macro_rules! unnamed {
     () => {
-        "not exists (select 1 from version_blob n join version v on v.model_id = n.model_id and v.id = n.version_id \
-                     where n.digest = blob.digest and v.deleted_at is null) \
+        "not exists (select 1 from manifest m where m.digest = blob.digest) \
+         and not exists (select 1 from named_blob n where n.digest = blob.digest) \
+         and not exists (select 1 from loose_blob l where l.digest = blob.digest) \
          and not exists (select 1 from file f where f.digest = blob.digest and f.deleted_at is null)"
     };
 }
@@ -29,7 +30,7 @@ pub(crate) async fn touched_since(tx: &mut Tx, digests: &[Digest], since: Timest
             "select b.digest from json_array_elements_text($1::json) as j(value) join blob b on b.digest = j.value where b.touched_at > $2"
         }
     };
-    sqlx::query(statement).bind(as_json(digests)).bind(since.micros()).fetch_all(tx).await?.iter().map(read).collect()
+    sqlx::query(statement).bind(json_list(digests)).bind(since.micros()).fetch_all(tx).await?.iter().map(read_digest).collect()
 }
 
 /// Notes that somebody counts on these blobs from now on, whether they are here already or are about to come.
@@ -47,7 +48,7 @@ pub(crate) async fn touch(tx: &mut Tx, digests: &[Digest], now: Timestamp) -> Re
              on conflict (digest) do update set touched_at = excluded.touched_at"
         }
     };
-    sqlx::query(statement).bind(as_json(digests)).bind(now.micros()).execute(tx).await?;
+    sqlx::query(statement).bind(json_list(digests)).bind(now.micros()).execute(tx).await?;
     Ok(())
 }
 
@@ -60,24 +61,16 @@ pub(crate) async fn touch_noted(tx: &mut Tx, digests: &[Digest], now: Timestamp)
              returning digest"
         }
     };
-    let rows = sqlx::query(statement).bind(as_json(digests)).bind(now.micros()).fetch_all(tx).await?;
-    let noted = rows.iter().map(read).collect::<Result<HashSet<Digest>, _>>()?;
+    let rows = sqlx::query(statement).bind(json_list(digests)).bind(now.micros()).fetch_all(tx).await?;
+    let noted = rows.iter().map(read_digest).collect::<Result<HashSet<Digest>, _>>()?;
     Ok(digests.iter().filter(|digest| !noted.contains(digest)).copied().collect())
-}
-
-/// Gives what a version names the full time again, counted from its deletion.
-pub(crate) async fn touch_version(tx: &mut Tx, model_id: &str, version_id: &str, now: Timestamp) -> Result<(), RegistryError> {
-    let statement = "update blob set touched_at = $3 where digest in \
-                     (select n.digest from version_blob n where n.model_id = $1 and n.version_id = $2)";
-    sqlx::query(statement).bind(model_id).bind(version_id).bind(now.micros()).execute(tx).await?;
-    Ok(())
 }
 
 /// Blobs past a digest, in order, that nothing names and nobody has touched since a moment.
 pub(crate) async fn unnamed(tx: &mut Tx, past: &str, touched_before: Timestamp) -> Result<Vec<Digest>, RegistryError> {
     let statement = concat!("select digest from blob where digest > $1 and touched_at < $2 and ", unnamed!(), " order by digest limit $3");
     let query = sqlx::query(statement).bind(past).bind(touched_before.micros()).bind(FOUND_MAX);
-    query.fetch_all(tx).await?.iter().map(read).collect()
+    query.fetch_all(tx).await?.iter().map(read_digest).collect()
 }
 
 /// Forgets a blob that nothing names and nobody has touched since a moment; false when that is not so any more.
@@ -96,7 +89,7 @@ pub(crate) async fn strays(tx: &mut Tx, digests: &[Digest]) -> Result<Vec<Digest
              where b.digest is null"
         }
     };
-    sqlx::query(statement).bind(as_json(digests)).fetch_all(tx).await?.iter().map(read).collect()
+    sqlx::query(statement).bind(json_list(digests)).fetch_all(tx).await?.iter().map(read_digest).collect()
 }
 
 /// Notes a blob that is there since a moment, if it is not noted yet.
@@ -104,13 +97,4 @@ pub(crate) async fn adopt(tx: &mut Tx, digest: &Digest, since: Timestamp) -> Res
     let statement = "insert into blob (digest, touched_at) values ($1, $2) on conflict (digest) do nothing";
     sqlx::query(statement).bind(digest.to_string()).bind(since.micros()).execute(tx).await?;
     Ok(())
-}
-
-fn as_json(digests: &[Digest]) -> String {
-    serde_json::to_string(digests).expect("digests are plain text")
-}
-
-fn read(row: &AnyRow) -> Result<Digest, RegistryError> {
-    let text: String = row.try_get("digest")?;
-    text.parse().map_err(|_| RegistryError::Corrupt { what: "blob", id: text })
 }

@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 use sqlx::Row;
 use store::{Engine, Tx};
 
+use crate::db::json_list;
 use crate::error::RegistryError;
 
-/// True for a row `holding` that a version of the account's models names.
+/// True for a row `holding` that a manifest of the account's models names, or is.
 macro_rules! named {
     () => {
-        "exists (select 1 from account a join model m on m.owner = a.name join version v on v.model_id = m.id \
-                 join version_blob n on n.model_id = v.model_id and n.version_id = v.id \
-                 where a.id = holding.account_id and v.deleted_at is null and n.digest = holding.digest)"
+        "exists (select 1 from account a join model m on m.owner = a.name where a.id = holding.account_id \
+                 and (exists (select 1 from named_blob n where n.model_id = m.id and n.digest = holding.digest) \
+                      or exists (select 1 from manifest f where f.model_id = m.id and f.digest = holding.digest)))"
     };
 }
 
@@ -59,22 +60,27 @@ pub(crate) async fn set_limit(tx: &mut Tx, account_id: &str, limit: Option<u64>)
     Ok(query.execute(tx).await?.rows_affected() == 1)
 }
 
-/// Lets go of what a version named and no other of the account's does.
-pub(crate) async fn release(tx: &mut Tx, account_id: &str, model_id: &str, version_id: &str) -> Result<(), RegistryError> {
-    let statement = concat!(
-        "delete from holding where account_id = $1 \
-         and digest in (select o.digest from version_blob o where o.model_id = $2 and o.version_id = $3) and not ",
-        named!()
-    );
-    sqlx::query(statement).bind(account_id).bind(model_id).bind(version_id).execute(tx).await?;
+/// Lets go of those of these blobs that no manifest of the account's names any more.
+pub(crate) async fn release(tx: &mut Tx, account_id: &str, digests: &[Digest]) -> Result<(), RegistryError> {
+    let statement = match Engine::of(tx) {
+        Engine::Sqlite => {
+            concat!("delete from holding where account_id = $1 and digest in (select j.value from json_each($2) j) and not ", named!())
+        }
+        Engine::Postgres => {
+            concat!(
+                "delete from holding where account_id = $1 and digest in (select json_array_elements_text($2::json)) and not ",
+                named!()
+            )
+        }
+    };
+    sqlx::query(statement).bind(account_id).bind(json_list(digests)).execute(tx).await?;
     Ok(())
 }
 
-/// What a model's versions name, as an account keeps it.
+/// What a model's manifests name, and those themselves, as an account keeps it.
 pub(crate) async fn of_model(tx: &mut Tx, account_id: &str, model_id: &str) -> Result<BTreeMap<Digest, u64>, RegistryError> {
-    let statement = "select distinct h.digest, h.size from holding h join version_blob n on n.digest = h.digest \
-                     join version v on v.model_id = n.model_id and v.id = n.version_id \
-                     where h.account_id = $1 and n.model_id = $2 and v.deleted_at is null";
+    let statement = "select h.digest, h.size from holding h where h.account_id = $1 and h.digest in \
+                     (select n.digest from named_blob n where n.model_id = $2 union select f.digest from manifest f where f.model_id = $2)";
     let rows = sqlx::query(statement).bind(account_id).bind(model_id).fetch_all(tx).await?;
     rows.iter()
         .map(|row| {
@@ -89,7 +95,8 @@ pub(crate) async fn of_model(tx: &mut Tx, account_id: &str, model_id: &str) -> R
 /// Lets go of what a model named that is the account's no longer.
 pub(crate) async fn release_model(tx: &mut Tx, account_id: &str, model_id: &str) -> Result<(), RegistryError> {
     let statement = concat!(
-        "delete from holding where account_id = $1 and digest in (select o.digest from version_blob o where o.model_id = $2) and not ",
+        "delete from holding where account_id = $1 and digest in \
+         (select o.digest from named_blob o where o.model_id = $2 union select o.digest from manifest o where o.model_id = $2) and not ",
         named!()
     );
     sqlx::query(statement).bind(account_id).bind(model_id).execute(tx).await?;

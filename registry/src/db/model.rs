@@ -151,15 +151,27 @@ pub(crate) async fn add_runs(tx: &mut Tx, id: &str, runs: i64) -> Result<(), Reg
     Ok(())
 }
 
-/// Deletes a model that never had a version; false when it has, or had, one.
+/// A statement about the model `$1` if nothing was ever published in it.
+macro_rules! unused {
+    ($statement:literal) => {
+        concat!(
+            $statement,
+            "not exists (select 1 from version v where v.model_id = $1) and not exists (select 1 from manifest m where m.model_id = $1) ",
+            "and not exists (select 1 from tag_move t where t.model_id = $1)"
+        )
+    };
+}
+
+/// Deletes a model that never had a version nor anything else under a tag; false when it has, or had.
 pub(crate) async fn delete_unused(tx: &mut Tx, id: &str) -> Result<bool, RegistryError> {
     for leftovers in [
-        "delete from model_offer where model_id = $1 and not exists (select 1 from version v where v.model_id = $1)",
-        "delete from model_address where model_id = $1 and not exists (select 1 from version v where v.model_id = $1)",
+        unused!("delete from loose_blob where model_id = $1 and "),
+        unused!("delete from model_offer where model_id = $1 and "),
+        unused!("delete from model_address where model_id = $1 and "),
     ] {
         sqlx::query(leftovers).bind(id).execute(&mut *tx).await?;
     }
-    let statement = "delete from model where id = $1 and not exists (select 1 from version v where v.model_id = $1)";
+    let statement = unused!("delete from model where id = $1 and ");
     Ok(sqlx::query(statement).bind(id).execute(tx).await?.rows_affected() == 1)
 }
 

@@ -31,7 +31,8 @@ pub(crate) async fn show(visit: Visit, address: Address) -> Result<Page, ApiErro
                             @for tag in tags.results.iter().filter(|tag| tag.version == version.id) { " " span.badge { (tag.tag) } }
                             @if !version.warnings.is_empty() { " " span.badge title="Loading it runs code from its weights" { "pickle" } } }
                         p.quiet { (time::day(version.created_at)) ", " (time::ago(visit.now, version.created_at))
-                            @if !version.cog_version.is_empty() { " · Cog " (version.cog_version) } }
+                            @if !version.cog_version.is_empty() { " · Cog " (version.cog_version) }
+                            @if !version.driver.is_process() { " · an image, for runners with the driver " (version.driver.name()) } }
                     }
                     code.digest { (version.id) }
                 }

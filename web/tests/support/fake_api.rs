@@ -281,6 +281,7 @@ pub fn stall(name: &str, task: &str, description: &str, schema: Value) -> Model 
         id: Digest::of(name.as_bytes()).hex(),
         created_at: Timestamp::from_micros(NOW).plus_millis(-3 * 86_400_000),
         cog_version: "0.23.1".to_owned(),
+        driver: protocol::manifest::Driver::Process,
         openapi_schema: schema,
         warnings: Vec::new(),
     };
