@@ -12,6 +12,7 @@ pub mod name;
 pub mod paths;
 pub mod prediction;
 pub mod problem;
+pub mod signing;
 pub mod tag;
 pub mod webhook;
 pub mod wire;
