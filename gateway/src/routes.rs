@@ -9,6 +9,7 @@ mod cors;
 mod deployments;
 mod downloads;
 mod files;
+mod keys;
 mod models;
 mod openai;
 mod operations;
@@ -18,6 +19,7 @@ mod publish;
 mod pulls;
 mod range;
 mod runner;
+mod signatures;
 mod streams;
 mod tags;
 mod trainings;
@@ -54,6 +56,9 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
                 .routes(routes!(account::create_session))
                 .routes(routes!(account::list_tokens, account::create_token))
                 .routes(routes!(account::revoke_token))
+                .routes(routes!(keys::list_keys, keys::create_key))
+                .routes(routes!(keys::revoke_key))
+                .routes(routes!(keys::list_operator_keys))
                 .routes(routes!(accounts::create_account))
                 .routes(routes!(accounts::grant_credit))
                 .routes(routes!(prices::list_hardware))
@@ -72,6 +77,7 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
                 .routes(routes!(tags::move_tag))
                 .routes(routes!(tags::list_moves))
                 .routes(routes!(tags::roll_back))
+                .routes(routes!(signatures::list_signatures, signatures::create_signature))
                 .routes(routes!(predictions::create_for_model))
                 .routes(routes!(predictions::list_predictions, predictions::create_prediction))
                 .routes(routes!(predictions::get_prediction))

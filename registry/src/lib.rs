@@ -1,6 +1,7 @@
 //! What can be run and by whom: accounts, tokens, models and their immutable versions, blobs, files, and the catalogue that the road
 //! reads from memory. No HTTP: the gateway has the door.
 
+mod account_keys;
 mod accounts;
 mod blobs;
 mod cache;
@@ -17,6 +18,7 @@ mod input;
 mod models;
 mod pending;
 mod search;
+mod signatures;
 mod tags;
 mod tend;
 #[cfg(test)]
@@ -28,9 +30,11 @@ mod versions;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use protocol::signing::SigningKey;
 use protocol::{Clock, Entropy, ModelRef};
 use store::Db;
 
+pub use account_keys::AccountKey;
 pub use accounts::{Account, AccountKind, Role};
 pub use blobs::{BLOB_BYTES_MAX, Blob, BlobError, Blobs, StoreFault, Stored};
 pub use caller::Caller;
@@ -44,6 +48,7 @@ pub use hook_publisher::{HookPublisher, OpenHookError};
 pub use input::{BadSchema, InputSchema};
 pub use models::{Links, ModelPatch, ModelRow, ModelSort, ModelsOf, NewModel, Visibility};
 pub use search::Found;
+pub use signatures::{OperatorKey, SignatureError, Signer, VersionSignature};
 pub use tags::TagMove;
 pub use tokens::{NewToken, Scope, Scopes, TokenRow, UnknownScope, looks_like_a_token};
 pub use uploads::{Upload, UploadError};
@@ -52,6 +57,7 @@ pub use versions::{PublishError, Published, VersionRow, VersionSummary};
 use cache::Cache;
 use catalogue::Catalogue;
 use pending::Pending;
+use signatures::SignedVersions;
 use uploads::Uploads;
 
 /// What a registry stands on.
@@ -64,6 +70,8 @@ pub struct RegistryParts {
     pub clock: Clock,
     pub entropy: Entropy,
     pub hooks: HookPublisher,
+    /// With which the operator signs what is published.
+    pub signing_key: SigningKey,
 }
 
 /// The registry. Clones share it.
@@ -81,6 +89,9 @@ pub struct Registry {
     callers: Arc<Cache<String, Caller>>,
     catalogue: Arc<Catalogue>,
     deployments: Arc<Cache<ModelRef, Arc<Deployment>>>,
+    signing_key: Arc<SigningKey>,
+    /// By model id and version id.
+    signatures: Arc<SignedVersions>,
     pending: Arc<Pending>,
 }
 
@@ -97,6 +108,8 @@ impl Registry {
             callers: Arc::new(Cache::new(caller::CALLERS_MAX, caller::CALLERS_TTL_MS)),
             catalogue: Arc::default(),
             deployments: Arc::new(Cache::new(deployments::DEPLOYMENTS_MAX, deployments::DEPLOYMENTS_TTL_MS)),
+            signing_key: Arc::new(parts.signing_key),
+            signatures: Arc::new(Cache::new(signatures::SIGNED_MAX, signatures::SIGNED_TTL_MS)),
             pending: Arc::default(),
         }
     }

@@ -53,6 +53,7 @@ impl Registry {
     pub async fn sweep(&self) -> Result<(), RegistryError> {
         let now = self.clock.now();
         self.db.write(move |tx| Box::pin(file::expire(tx, now))).await?;
+        self.sign_unsigned().await?;
         self.uploads.sweep(now).await.map_err(|error| RegistryError::Blob(crate::BlobError::Read(error)))
     }
 }

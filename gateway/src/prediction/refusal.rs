@@ -14,6 +14,8 @@ pub(crate) enum Refusal {
     UnknownVersion,
     #[error("the deployment {deployment} runs nothing")]
     DeploymentOff { deployment: ModelRef },
+    #[error("the deployment {deployment} requires a signature that its version does not have")]
+    Unsigned { deployment: ModelRef },
     #[error("the version has no trainer")]
     NotTrainable,
     #[error("the input does not fit the version's schema")]

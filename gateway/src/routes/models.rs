@@ -20,6 +20,7 @@ use crate::origin::Origin;
 use crate::problem::Refused;
 use crate::render;
 use crate::routes::predictions::require_row;
+use crate::routes::signatures;
 
 /// Runs that an estimate rests on, at most.
 const SAMPLE_MAX: i64 = 1_000;
@@ -59,6 +60,7 @@ pub(super) async fn shown(gateway: &Gateway, origin: &Origin, row: &ModelRow) ->
             created_at: version.created_at,
             cog_version: version.config.cog_version.clone(),
             openapi_schema: version.config.openapi_schema.clone(),
+            signatures: Vec::new(),
         }),
         created_at: row.created_at,
         hardware: row.hardware.clone(),
@@ -202,7 +204,11 @@ pub(super) async fn get_model(
     Path(path): Path<(String, String)>,
 ) -> Result<Json<Model>, Refused> {
     let row = require_model(&gateway, &viewer, &path).await?;
-    Ok(Json(shown(&gateway, &origin, &row).await?))
+    let mut model = shown(&gateway, &origin, &row).await?;
+    if let (Some(version), Some(id)) = (&mut model.latest_version, &row.latest_version_id) {
+        version.signatures = signatures::of(&gateway, &row, id).await?;
+    }
+    Ok(Json(model))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

@@ -14,6 +14,7 @@ use crate::body::Parameters;
 use crate::origin::Origin;
 use crate::problem::Refused;
 use crate::routes::models::require_model;
+use crate::routes::signatures;
 
 pub(super) fn shown(version: &VersionRow) -> Version {
     Version {
@@ -21,6 +22,7 @@ pub(super) fn shown(version: &VersionRow) -> Version {
         created_at: version.created_at,
         cog_version: version.config.cog_version.clone(),
         openapi_schema: version.config.openapi_schema.clone(),
+        signatures: Vec::new(),
     }
 }
 
@@ -48,6 +50,7 @@ pub(super) async fn list_versions(
         created_at: row.created_at,
         cog_version: row.cog_version,
         openapi_schema: row.openapi_schema,
+        signatures: Vec::new(),
     });
     Ok(Json(Page { next: page.next.map(address), previous: page.previous.map(address), results: results.collect() }))
 }
@@ -64,7 +67,8 @@ pub(super) async fn get_version(
     let model = require_model(&gateway, &viewer, &(owner, name)).await?;
     let id: VersionId = id.parse().map_err(|_| Refused::not_found("version"))?;
     let version = gateway.registry().find_version(&model, &id).await?.ok_or_else(|| Refused::not_found("version"))?;
-    Ok(Json(shown(&version)))
+    let signatures = signatures::of(&gateway, &model, &id).await?;
+    Ok(Json(Version { signatures, ..shown(&version) }))
 }
 
 /// Delete a version. Its id is never used again.

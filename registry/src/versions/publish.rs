@@ -54,6 +54,7 @@ impl Registry {
                 self.require_hooks(&new.config.hooks).await?;
                 self.blobs.put(config_bytes.clone().into()).await.map_err(RegistryError::Blob)?;
                 self.blobs.put(manifest.to_bytes().into()).await.map_err(RegistryError::Blob)?;
+                let created_at = self.clock.now();
                 let version = NewVersionRow {
                     model_id: row.id.clone(),
                     id,
@@ -62,9 +63,13 @@ impl Registry {
                     openapi_schema: new.config.openapi_schema.to_string(),
                     cog_version: new.config.cog_version.clone(),
                     created_by: caller.account.id.clone(),
-                    created_at: self.clock.now(),
+                    created_at,
                 };
-                self.insert_version(version).await?
+                let fresh = self.insert_version(version).await?;
+                if fresh {
+                    self.sign_published(&row, id, created_at).await;
+                }
+                fresh
             }
         };
         if let Some(pricing) = new.pricing.filter(|pricing| *pricing != row.pricing) {

@@ -277,6 +277,7 @@ pub fn stall(name: &str, task: &str, description: &str, schema: Value) -> Model 
         created_at: Timestamp::from_micros(NOW).plus_millis(-3 * 86_400_000),
         cog_version: "0.23.1".to_owned(),
         openapi_schema: schema,
+        signatures: vec![signature("publisher"), signature("operator")],
     };
     Model {
         url: format!("{BASE}/feira/{name}"),
@@ -492,4 +493,18 @@ pub fn running_run() -> Prediction {
     };
     run.urls.stream = Some("http://other.example/v1/streams/signed.token".to_owned());
     run
+}
+
+fn signature(signer: &str) -> protocol::api::Signature {
+    protocol::api::Signature {
+        signer: signer.to_owned(),
+        key: Digest::of(signer.as_bytes()).hex(),
+        key_name: None,
+        algorithm: "ed25519".to_owned(),
+        status: if signer == "publisher" { "valid" } else { "revoked" }.to_owned(),
+        signed_at: Timestamp::from_micros(NOW),
+        revoked_at: None,
+        public_key: None,
+        bundle: None,
+    }
 }
