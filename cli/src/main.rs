@@ -11,6 +11,7 @@ mod project;
 mod publish;
 mod settings;
 mod show;
+mod signed;
 mod up;
 
 use std::process::ExitCode;
@@ -64,6 +65,10 @@ enum Call {
     Push(command::push::Push),
     /// Bring a version's files into a folder
     Pull(command::pull::Pull),
+    /// Sign a version that you have published
+    Sign(command::sign::Sign),
+    /// Check a version: its manifest, who signed it, and files on this machine
+    Verify(command::verify::Verify),
     /// Run a model
     Run(command::run::Run),
     /// Show what a prediction printed
@@ -101,6 +106,9 @@ enum Call {
     /// API tokens: create, list, revoke
     #[command(subcommand)]
     Token(command::token::Token),
+    /// Keys with which you sign what you publish: add, list, revoke
+    #[command(subcommand)]
+    Keys(command::keys::Keys),
     /// Accounts: create, quota (operators)
     #[command(subcommand)]
     Account(command::account::Account),
@@ -156,6 +164,7 @@ async fn execute(call: Call, context: &Context) -> anyhow::Result<Exit> {
         Call::Up(up) => return up.execute(context).await,
         Call::Doctor(doctor) => return doctor.execute(context).await,
         Call::Run(run) => return run.execute(context).await,
+        Call::Verify(verify) => return verify.execute(context).await,
         Call::Ledger(ledger) => return ledger.execute(context).await,
         Call::Login(login) => login.execute(context).await?,
         Call::Whoami => command::whoami::execute(context).await?,
@@ -173,6 +182,8 @@ async fn execute(call: Call, context: &Context) -> anyhow::Result<Exit> {
         Call::Predictions(predictions) => predictions.execute(context).await?,
         Call::Deployments(deployments) => deployments.execute(context).await?,
         Call::Trainings(trainings) => trainings.execute(context).await?,
+        Call::Sign(sign) => sign.execute(context).await?,
+        Call::Keys(keys) => keys.execute(context).await?,
         Call::Token(token) => token.execute(context).await?,
         Call::Account(account) => account.execute(context).await?,
         Call::Credit(credit) => credit.execute(context).await?,

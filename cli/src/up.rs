@@ -41,6 +41,9 @@ pub struct Up {
     /// `AWS_ACCESS_KEY_ID`
     #[arg(long, env = "FEIRA_BLOBS", value_name = "URL")]
     blobs: Option<String>,
+    /// The private key with which this installation signs what is published, PEM; one in the home is made when not given
+    #[arg(long, env = "FEIRA_SIGNING_KEY", value_name = "FILE")]
+    signing_key: Option<PathBuf>,
     /// The region that predictions are shown in
     #[arg(long, env = "FEIRA_REGION", default_value = "local")]
     region: String,
@@ -105,6 +108,7 @@ impl Up {
             public_url: self.public_url,
             database_url: self.database_url,
             blobs: self.blobs,
+            signing_key: self.signing_key,
             region: self.region,
             isolation: self.isolation,
             limits,

@@ -54,6 +54,9 @@ async fn publish(gateway: &Gateway) -> Result<(), RegistryError> {
     for deployment in deployments {
         let reference = Reference::Exact(deployment.release.model.clone(), deployment.release.version);
         match gateway.registry().resolve(&reference, &deployment.account_id).await {
+            Ok(Some(catalogued)) if !gateway.registry().release_is_signed(&deployment.release, &catalogued.model).await? => {
+                tracing::warn!(deployment = %deployment.name, "its version lacks the signature that it requires: it keeps nothing warm");
+            }
             Ok(Some(catalogued)) => orders.push(order(gateway, deployment, &catalogued)),
             Ok(None) => tracing::warn!(deployment = %deployment.name, "its version is gone: it keeps nothing warm"),
             Err(error) => tracing::error!(deployment = %deployment.name, %error, "its version cannot be read: it keeps nothing warm"),

@@ -8,7 +8,7 @@ use billing::LedgerError;
 use http::{HeaderValue, StatusCode, header};
 use protocol::Problem;
 use protocol::problem::{InvalidField, MEDIA_TYPE};
-use registry::{BadScale, BlobError, PublishError, RegistryError, UploadError};
+use registry::{BadScale, BlobError, PublishError, RegistryError, SignatureError, UploadError};
 use store::StoreError;
 
 use crate::prediction::Refusal;
@@ -115,6 +115,14 @@ impl From<Refusal> for Refused {
                     driver.name()
                 ),
             ),
+            Refusal::Unsigned { deployment } => Problem::new(
+                422,
+                "Signature required",
+                format!(
+                    "The deployment {deployment} requires a signature, and its version has no valid signature of its publisher: the key was \
+                     revoked. Release a version that is signed, with PATCH /v1/deployments/{deployment}"
+                ),
+            ),
             Refusal::NotTrainable => Problem::new(
                 422,
                 "Version cannot be trained",
@@ -186,10 +194,11 @@ impl From<RegistryError> for Refused {
     fn from(error: RegistryError) -> Self {
         let detail = error.to_string();
         Self(match error {
-            RegistryError::BadName(_) | RegistryError::BadField { .. } => Problem::new(422, "Invalid", detail),
+            RegistryError::BadName(_) | RegistryError::BadField { .. } | RegistryError::BadKey(_) => Problem::new(422, "Invalid", detail),
             RegistryError::NameTaken { .. }
             | RegistryError::ModelTaken { .. }
             | RegistryError::ModelInUse
+            | RegistryError::KeyRevoked { .. }
             | RegistryError::DeploymentTaken { .. } => Problem::new(409, "Conflict", detail),
             RegistryError::ModelUnknown => return Self::not_found("model"),
             RegistryError::VersionUnknown => return Self::not_found("version"),
@@ -209,7 +218,12 @@ impl From<RegistryError> for Refused {
             }
             RegistryError::BadScale(bad) => Problem::invalid("Input validation failed", vec![invalid_scale(bad)]),
             RegistryError::NotOwner => Problem::new(403, "Forbidden", detail),
-            RegistryError::TooManyModels { .. }
+            RegistryError::Unsigned { .. } => {
+                let why = format!("{detail}; `feira sign` makes one, and POST /v1/models/…/versions/…/signatures takes it");
+                Problem::invalid("Input validation failed", vec![InvalidField::new("unsigned", "version", why)])
+            }
+            RegistryError::TooManyKeys { .. }
+            | RegistryError::TooManyModels { .. }
             | RegistryError::TooManyTags { .. }
             | RegistryError::TooManyTokens { .. }
             | RegistryError::TooManyDeployments { .. } => Problem::new(422, "Limit reached", detail),
@@ -237,6 +251,16 @@ impl From<PublishError> for Refused {
             PublishError::Registry(error) => error.into(),
             PublishError::NotOwner => Problem::new(403, "Forbidden", "Only the model's owner publishes versions of it").into(),
             other => Problem::new(422, "Version refused", other.to_string()).into(),
+        }
+    }
+}
+
+impl From<SignatureError> for Refused {
+    fn from(error: SignatureError) -> Self {
+        match error {
+            SignatureError::VersionUnknown => Self::not_found("version"),
+            SignatureError::Registry(error) => error.into(),
+            other => Problem::new(422, "Signature refused", other.to_string()).into(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod cors;
 mod deployments;
 mod downloads;
 mod files;
+mod keys;
 mod models;
 mod oci;
 mod openai;
@@ -19,6 +20,7 @@ mod publish;
 mod pulls;
 mod range;
 mod runner;
+mod signatures;
 mod storage;
 mod streams;
 mod tags;
@@ -60,6 +62,9 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
                 .routes(routes!(account::create_session))
                 .routes(routes!(account::list_tokens, account::create_token))
                 .routes(routes!(account::revoke_token))
+                .routes(routes!(keys::list_keys, keys::create_key))
+                .routes(routes!(keys::revoke_key))
+                .routes(routes!(keys::list_operator_keys))
                 .routes(routes!(accounts::create_account))
                 .routes(routes!(accounts::grant_credit))
                 .routes(routes!(prices::list_hardware))
@@ -81,6 +86,7 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
                 .routes(routes!(tags::move_tag))
                 .routes(routes!(tags::list_moves))
                 .routes(routes!(tags::roll_back))
+                .routes(routes!(signatures::list_signatures, signatures::create_signature))
                 .routes(routes!(predictions::create_for_model))
                 .routes(routes!(predictions::list_predictions, predictions::create_prediction))
                 .routes(routes!(predictions::get_prediction))

@@ -139,6 +139,9 @@ pub struct Version {
     /// What a caller should know of its files; absent where there is nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<FileWarning>,
+    /// Who vouches for it; absent in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<Signature>,
 }
 
 /// What was found in a file of a version when it was published.
@@ -160,6 +163,56 @@ pub struct FileWarning {
 pub enum FileWarningKind {
     /// Loading it runs what it says.
     Pickle,
+}
+
+/// A signature over a version, as it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Signature {
+    /// `publisher`, for the version's files; `operator`, for its having been published here.
+    pub signer: String,
+    /// The SHA-256 of the public key's PEM.
+    pub key: String,
+    /// As the publisher calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_name: Option<String>,
+    /// `ed25519`, `ecdsa-p256`, `ecdsa-p384` or `ecdsa-p521`.
+    pub algorithm: String,
+    /// `valid`, or `revoked` when the key was taken back.
+    pub status: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub signed_at: Timestamp,
+    /// From when on the key is not to be believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub revoked_at: Option<Timestamp>,
+    /// PEM; only where the bundle is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
+    /// A Sigstore bundle: a DSSE envelope with an in-toto statement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub bundle: Option<Value>,
+}
+
+/// A public key with which an account signs, or the operator does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Key {
+    /// The SHA-256 of its PEM.
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `ed25519`, `ecdsa-p256`, `ecdsa-p384` or `ecdsa-p521`.
+    pub algorithm: String,
+    /// PEM.
+    pub public_key: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub revoked_at: Option<Timestamp>,
+    /// Of the operator's: whether it is the one that signs now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -224,6 +277,9 @@ pub struct Configuration {
     pub min_instances: u32,
     /// 0 is off.
     pub max_instances: u32,
+    /// Whether only versions run that their publisher has signed with a valid key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_signature: bool,
 }
 
 /// A model that its owner would give to another account.

@@ -13,6 +13,7 @@ pub mod oci;
 pub mod paths;
 pub mod prediction;
 pub mod problem;
+pub mod signing;
 pub mod tag;
 pub mod webhook;
 pub mod wire;

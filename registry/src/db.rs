@@ -1,6 +1,7 @@
 //! All SQL of the registry, one file a table: static text that both engines read.
 
 pub(crate) mod account;
+pub(crate) mod account_key;
 pub(crate) mod blob;
 pub(crate) mod collection;
 pub(crate) mod deployment;
@@ -10,9 +11,11 @@ pub(crate) mod manifest;
 pub(crate) mod model;
 pub(crate) mod named_blob;
 pub(crate) mod offer;
+pub(crate) mod operator_key;
 pub(crate) mod tag;
 pub(crate) mod token;
 pub(crate) mod version;
+pub(crate) mod version_signature;
 pub(crate) mod warning;
 
 use protocol::Digest;

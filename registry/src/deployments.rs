@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use protocol::name::check_name;
 use protocol::{ModelRef, Timestamp, VersionId, id};
+use store::Tx;
 
 use crate::caller::Caller;
 use crate::catalogue::Catalogued;
 use crate::cursor::{Direction, Page, Scan};
-use crate::db::deployment;
+use crate::db::{deployment, model, version_signature};
+use crate::signatures::Signer;
 use crate::{Registry, RegistryError};
 
 pub use scale::{BadScale, Scale};
@@ -44,6 +46,8 @@ pub struct Release {
     /// The SKU its instances run on, whatever the model's own is.
     pub hardware: String,
     pub scale: Scale,
+    /// Whether the version has to be signed by its publisher.
+    pub require_signature: bool,
     /// The account that made it.
     pub created_by: String,
     pub created_at: Timestamp,
@@ -56,22 +60,23 @@ pub struct NewDeployment {
     pub catalogued: Arc<Catalogued>,
     pub hardware: String,
     pub scale: Scale,
+    pub require_signature: bool,
 }
 
 /// What the next release has otherwise than the one before it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReleaseChange {
     /// Another version of the same model.
     pub version: Option<VersionId>,
     pub hardware: Option<String>,
     pub instances_min: Option<u32>,
     pub instances_max: Option<u32>,
+    pub require_signature: Option<bool>,
 }
 
 impl ReleaseChange {
     fn is_empty(&self) -> bool {
-        let Self { version, hardware, instances_min, instances_max } = self;
-        version.is_none() && hardware.is_none() && instances_min.is_none() && instances_max.is_none()
+        *self == Self::default()
     }
 
     /// The release that follows `before`; its number and its moment are the writer's.
@@ -83,6 +88,7 @@ impl ReleaseChange {
             version: self.version.unwrap_or(before.version),
             hardware: self.hardware.unwrap_or_else(|| before.hardware.clone()),
             scale,
+            require_signature: self.require_signature.unwrap_or(before.require_signature),
             created_by,
             created_at: now,
         })
@@ -104,6 +110,7 @@ impl Registry {
                 version: new.catalogued.version.id,
                 hardware: new.hardware,
                 scale: new.scale,
+                require_signature: new.require_signature,
                 created_by: caller.account.id.clone(),
                 created_at: now,
             },
@@ -112,6 +119,7 @@ impl Registry {
         self.db
             .write(move |tx| {
                 Box::pin(async move {
+                    require_signed(tx, &row.release).await?;
                     if deployment::count(tx, &row.account_id).await? >= DEPLOYMENTS_PER_ACCOUNT_MAX {
                         return Err(RegistryError::TooManyDeployments { max: DEPLOYMENTS_PER_ACCOUNT_MAX });
                     }
@@ -171,6 +179,7 @@ impl Registry {
                     return Ok(before);
                 }
                 let release = change.applied_to(&before.release, account_id, now)?;
+                require_signed(tx, &release).await?;
                 let first = deployment::insert_release(tx, &before.id, &release).await?;
                 let next = Deployment { release, ..before };
                 first.then_some(next).ok_or(RegistryError::DeploymentChanged)
@@ -188,6 +197,17 @@ impl Registry {
         self.deployments.forget(name);
         deleted.then_some(()).ok_or(RegistryError::DeploymentUnknown)
     }
+}
+
+/// A release that requires a signature is made only of a version that its publisher vouches for at that moment.
+async fn require_signed(tx: &mut Tx, release: &Release) -> Result<(), RegistryError> {
+    if !release.require_signature {
+        return Ok(());
+    }
+    let model = model::find(tx, &release.model).await?.ok_or(RegistryError::ModelUnknown)?;
+    let signatures = version_signature::list(tx, &model.id, &release.version).await?;
+    let is_signed = signatures.iter().any(|signature| signature.signer == Signer::Publisher && signature.stood_at(release.created_at));
+    is_signed.then_some(()).ok_or(RegistryError::Unsigned { version: release.version })
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What can stand in the way of the registry, as facts that a caller can act on.
 
-use protocol::ModelRef;
 use protocol::name::NotAName;
+use protocol::signing::{BadKey, KeyId};
+use protocol::{ModelRef, Timestamp, VersionId};
 use store::StoreError;
 
 use crate::blobs::BlobError;
@@ -55,6 +56,14 @@ pub enum RegistryError {
     TooManyDeployments { max: i64 },
     #[error(transparent)]
     BadScale(#[from] BadScale),
+    #[error(transparent)]
+    BadKey(#[from] BadKey),
+    #[error("the key {key} was revoked since {since}: make another")]
+    KeyRevoked { key: KeyId, since: Timestamp },
+    #[error("an account has at most {max} keys")]
+    TooManyKeys { max: i64 },
+    #[error("the deployment requires a signature, and the version {version} has no valid signature of its publisher")]
+    Unsigned { version: VersionId },
     #[error("{field} {why}")]
     BadField { field: &'static str, why: &'static str },
     #[error("the cursor is not one of this list")]

@@ -1,6 +1,7 @@
 //! What can be run and by whom: accounts, tokens, models and their immutable versions, blobs, files, and the catalogue that the road
 //! reads from memory. No HTTP: the gateway has the door.
 
+mod account_keys;
 mod accounts;
 mod blobs;
 mod cache;
@@ -21,6 +22,7 @@ mod models;
 mod oci;
 mod pending;
 mod search;
+mod signatures;
 mod storage;
 mod tags;
 mod tend;
@@ -34,10 +36,12 @@ mod versions;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use protocol::signing::SigningKey;
 use protocol::{Clock, Entropy, ModelRef};
 use store::Db;
 use tokio::sync::Semaphore;
 
+pub use account_keys::AccountKey;
 pub use accounts::{Account, AccountKind, Role};
 pub use blobs::{BLOB_BYTES_MAX, Blob, BlobError, Blobs, StoreFault, Stored};
 pub use caller::Caller;
@@ -53,6 +57,7 @@ pub use input::{BadSchema, InputSchema};
 pub use models::{Links, ModelPatch, ModelRow, ModelSort, ModelsOf, NewModel, Visibility};
 pub use oci::{ManifestRef, ManifestRow, NewManifest, OciError, PushedManifest, ReferrersOf};
 pub use search::Found;
+pub use signatures::{OperatorKey, SignatureError, Signer, VersionSignature};
 pub use storage::{OverLimit, StorageRules, StorageUse};
 pub use tags::TagMove;
 pub use tokens::{NewToken, Scope, Scopes, TokenRow, UnknownScope, looks_like_a_token};
@@ -63,6 +68,7 @@ pub use versions::{PublishError, Published, VersionRow, VersionSummary};
 use cache::Cache;
 use catalogue::Catalogue;
 use pending::Pending;
+use signatures::SignedVersions;
 use storage::Storage;
 use uploads::Uploads;
 
@@ -76,6 +82,8 @@ pub struct RegistryParts {
     pub clock: Clock,
     pub entropy: Entropy,
     pub hooks: HookPublisher,
+    /// With which the operator signs what is published.
+    pub signing_key: SigningKey,
 }
 
 /// The registry. Clones share it.
@@ -93,6 +101,9 @@ pub struct Registry {
     callers: Arc<Cache<String, Caller>>,
     catalogue: Arc<Catalogue>,
     deployments: Arc<Cache<ModelRef, Arc<Deployment>>>,
+    signing_key: Arc<SigningKey>,
+    /// By model id and version id.
+    signatures: Arc<SignedVersions>,
     pending: Arc<Pending>,
     /// Places for looks into files that are to be published.
     looks: Arc<Semaphore>,
@@ -112,6 +123,8 @@ impl Registry {
             callers: Arc::new(Cache::new(caller::CALLERS_MAX, caller::CALLERS_TTL_MS)),
             catalogue: Arc::default(),
             deployments: Arc::new(Cache::new(deployments::DEPLOYMENTS_MAX, deployments::DEPLOYMENTS_TTL_MS)),
+            signing_key: Arc::new(parts.signing_key),
+            signatures: Arc::new(Cache::new(signatures::SIGNED_MAX, signatures::SIGNED_TTL_MS)),
             pending: Arc::default(),
             looks: Arc::new(Semaphore::new(intake::LOOKS_AT_ONCE)),
             storage: Arc::new(Storage::new(StorageRules::default())),

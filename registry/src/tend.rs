@@ -85,6 +85,7 @@ impl Registry {
         self.db.write(move |tx| Box::pin(file::expire(tx, now))).await?;
         let unclaimed = now.plus_millis(-UNCLAIMED_MS_MAX);
         self.db.write(move |tx| Box::pin(named_blob::expire_loose(tx, unclaimed))).await?;
+        self.sign_unsigned().await?;
         self.uploads.sweep(now).await.map_err(|error| RegistryError::Blob(crate::BlobError::Read(error)))
     }
 }

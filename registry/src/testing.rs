@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use hooks::{CompileLimits, Compiler, Engine, EngineSettings, HostKey};
 use protocol::api::NewVersion;
 use protocol::manifest::VersionFile;
+use protocol::signing::SigningKey;
 use protocol::{Clock, Digest, Entropy, ModelRef, Timestamp};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
@@ -44,12 +45,18 @@ impl House {
             clock: clock.clone(),
             entropy,
             hooks: hook_publisher(),
+            signing_key: SigningKey::of_seed(&[1; 32]),
         });
         Self { registry, clock, db, home }
     }
 
     /// A second registry over the same database and blobs, with a memory of its own.
     pub(crate) fn another_process(&self) -> Registry {
+        self.with_signing_key(&[1; 32])
+    }
+
+    /// The same after the operator has taken another key.
+    pub(crate) fn with_signing_key(&self, seed: &[u8; 32]) -> Registry {
         Registry::new(RegistryParts {
             db: self.db.clone(),
             blobs: self.registry.blobs.clone(),
@@ -57,6 +64,7 @@ impl House {
             clock: self.clock.clone(),
             entropy: self.registry.entropy.clone(),
             hooks: hook_publisher(),
+            signing_key: SigningKey::of_seed(seed),
         })
     }
 

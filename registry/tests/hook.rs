@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hooks::{CompileLimits, Compiler, Engine, EngineSettings, HostKey};
 use protocol::api::NewVersion;
+use protocol::signing::SigningKey;
 use protocol::{Clock, Digest, Entropy, ModelRef};
 use registry::{AccountKind, Blobs, Caller, HookPublisher, NewModel, PublishError, Registry, RegistryParts, Role, Scopes, Visibility};
 use serde_json::json;
@@ -61,6 +62,7 @@ fn open(db: Db, home: &Path, compiler: &Path) -> Registry {
         clock: Clock::system(),
         entropy,
         hooks: HookPublisher::new(engine, compiler),
+        signing_key: SigningKey::of_seed(&[1; 32]),
     })
 }
 

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use maud::{Markup, html};
 use protocol::Prediction;
-use protocol::api::{Model, Page as Listed};
+use protocol::api::{Model, Page as Listed, Signature};
 use protocol::name::{check_name, check_owner};
 use serde_json::{Map, Value};
 
@@ -95,6 +95,7 @@ pub(crate) fn page(model: &Model, prices: &Prices, base: &str, tab: Tab, body: &
                     span { (model.hardware) }
                     @if let Some(version) = &model.latest_version { code title=(version.id) { (version.id.get(..12).unwrap_or(&version.id)) } }
                     @if model.visibility == "private" { span.badge { "private" } }
+                    @for signature in model.latest_version.iter().flat_map(|version| &version.signatures) { (voucher(signature)) }
                 }
             }
             (price::block(model, prices))
@@ -111,6 +112,17 @@ pub(crate) fn page(model: &Model, prices: &Prices, base: &str, tab: Tab, body: &
         (body)
     };
     Page { description: model.description.clone(), ..Page::new(title, content) }
+}
+
+/// Who vouches for a version, and by which key.
+fn voucher(signature: &Signature) -> Markup {
+    let by = if signature.signer == "publisher" { "its publisher" } else { "the operator" };
+    let state = if signature.status == "valid" { String::new() } else { format!(", {}", signature.status) };
+    html! {
+        span title={ (signature.algorithm) " key " (signature.key) } {
+            "signed by " (by) " (key " (signature.key.get(..12).unwrap_or(&signature.key)) (state) ")"
+        }
+    }
 }
 
 /// Inputs that work: those of the model's example, else the defaults of its schema.

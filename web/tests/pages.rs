@@ -488,3 +488,11 @@ async fn hostile_names_schemas_readmes_outputs_and_logs_never_become_markup() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_model_page_tells_who_signed_its_latest_version() {
+    let page = get(&Market::open().shop(), "/feira/hello-world").await.text();
+    let key = |signer: &str| protocol::Digest::of(signer.as_bytes()).hex()[..12].to_owned();
+    assert!(page.contains(&format!("signed by its publisher (key {})", key("publisher"))));
+    assert!(page.contains(&format!("signed by the operator (key {}, revoked)", key("operator"))));
+}

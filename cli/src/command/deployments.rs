@@ -42,6 +42,9 @@ pub enum Deployments {
         /// Instances that there may be; 0 is off
         #[arg(long, default_value_t = 1)]
         max: u32,
+        /// Refuse versions that their publisher has not signed
+        #[arg(long)]
+        require_signature: bool,
     },
     /// Change a deployment: its next release
     Update {
@@ -55,6 +58,9 @@ pub enum Deployments {
         /// 0 turns it off and cancels what waits and runs
         #[arg(long)]
         max: Option<u32>,
+        /// Whether versions are refused that their publisher has not signed: `true` or `false`
+        #[arg(long)]
+        require_signature: Option<bool>,
     },
     /// Delete a deployment that nobody uses
     Delete { deployment: ModelRef },
@@ -78,20 +84,21 @@ impl Deployments {
                 show::note(&format!("{deployment} is deleted"));
                 return Ok(());
             }
-            Self::Create { name, model, version, hardware, min, max } => {
+            Self::Create { name, model, version, hardware, min, max, require_signature } => {
                 let page: Model = client.get(&model_path(&model)).await?;
                 let latest = page.latest_version.map(|version| version.id);
                 let version = version.or(latest).ok_or_else(|| usage(format!("{model} has no version yet; `feira push` publishes one")))?;
                 let order = json!({
                     "name": name, "model": model, "version": version, "hardware": hardware.unwrap_or(page.hardware),
-                    "min_instances": min, "max_instances": max,
+                    "min_instances": min, "max_instances": max, "require_signature": require_signature,
                 });
                 client.post::<Deployment>(PATH, &order).await?
             }
-            Self::Update { deployment, version, hardware, min, max } => {
-                let change = change(version, hardware, min, max);
+            Self::Update { deployment, version, hardware, min, max, require_signature } => {
+                let mut change = change(version, hardware, min, max);
+                change.extend(require_signature.map(|required| ("require_signature".to_owned(), required.into())));
                 if change.is_empty() {
-                    return Err(usage("say what to change: --version, --hardware, --min or --max"));
+                    return Err(usage("say what to change: --version, --hardware, --min, --max or --require-signature"));
                 }
                 release(&client, &deployment, &change.into()).await?
             }

@@ -89,7 +89,7 @@ impl Pull {
 }
 
 /// The version that a reference means now.
-async fn exact(client: &Client, reference: Reference) -> anyhow::Result<(ModelRef, VersionId)> {
+pub async fn exact(client: &Client, reference: Reference) -> anyhow::Result<(ModelRef, VersionId)> {
     match reference {
         Reference::Exact(model, id) => Ok((model, id)),
         Reference::Bare(_) => Err(usage("name the version as OWNER/MODEL:VERSION")),
@@ -104,10 +104,10 @@ async fn exact(client: &Client, reference: Reference) -> anyhow::Result<(ModelRe
 }
 
 /// The manifest, if its bytes are those that the id names.
-async fn manifest(client: &Client, model: &ModelRef, id: &VersionId) -> anyhow::Result<Manifest> {
+pub async fn manifest(client: &Client, model: &ModelRef, id: &VersionId) -> anyhow::Result<Manifest> {
     let path = format!("{}/manifest", version_path(model, id));
     let response = patiently(|| client.send(client.request(Method::GET, &path))).await?;
     let bytes = response.bytes().await.map_err(|source| client.broken(source))?;
-    anyhow::ensure!(Digest::of(&bytes) == *id.digest(), "the server sent another manifest than {id} names; nothing was written");
+    anyhow::ensure!(Digest::of(&bytes) == *id.digest(), "the server sent another manifest than {id} names");
     serde_json::from_slice(&bytes).context("the manifest is none that this feira understands")
 }

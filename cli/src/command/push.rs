@@ -2,16 +2,18 @@
 
 use std::path::PathBuf;
 
-use protocol::ModelRef;
 use protocol::api::FileWarning;
+use protocol::{ModelRef, Reference};
 use serde_json::json;
 
 use super::Context;
 use super::models::NewModel;
+use super::sign;
 use crate::exit::usage;
 use crate::project::{Project, ProjectError, Tools};
 use crate::publish::{Plan, Publication, Published};
 use crate::show::{self, Bars};
+use crate::signed::SignedVersion;
 
 #[derive(Debug, clap::Args)]
 pub struct Push {
@@ -21,6 +23,9 @@ pub struct Push {
     /// Say what would be sent, the id it would have and what it breaks; write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Sign the version with this private key: PEM, Ed25519 or ECDSA, without a password
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    sign: Option<PathBuf>,
     /// What the model is given if it has to be created
     #[command(flatten)]
     new: NewModel,
@@ -31,6 +36,8 @@ impl Push {
         let model: ModelRef =
             self.what.pop().unwrap_or_default().parse().map_err(|error: protocol::name::NotAName| usage(error.to_string()))?;
         let root = PathBuf::from(self.what.pop().unwrap_or_else(|| ".".to_owned()));
+        // Read before anything is sent: a version without its signature is not what was asked for.
+        let key = self.sign.as_deref().map(sign::read_key).transpose()?;
         let client = context.client()?;
         let bars = Bars::new(context.json);
 
@@ -49,6 +56,10 @@ impl Push {
         let breaks = plan.breaks.clone();
         let published = publication.carry_out(plan, self.new, &bars).await?;
         let Published { model: page, version, sent_files, sent_bytes } = published;
+        if let Some(key) = key {
+            let published = SignedVersion::fetch(&client, Reference::Exact(model.clone(), version.id.parse()?)).await?;
+            sign::send(&client, &published, &sign::sign(&key, &published)).await?;
+        }
         if context.json {
             let counted = json!({
                 "id": version.id,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use nix::fcntl::{Flock, FlockArg};
 use protocol::Entropy;
+use protocol::signing::SigningKey;
 
 #[derive(Debug)]
 pub struct Home {
@@ -50,6 +51,20 @@ impl Home {
         }
     }
 
+    /// The key with which the operator signs: the one that is named, or one of the home, drawn at the first start.
+    pub fn signing_key(&self, named: Option<&Path>, entropy: &Entropy) -> anyhow::Result<SigningKey> {
+        let path = named.map_or_else(|| self.join("signing-key"), Path::to_owned);
+        match fs::read_to_string(&path) {
+            Ok(pem) => SigningKey::from_pem(&pem).with_context(|| path.display().to_string()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {
+                let key = SigningKey::of_seed(&entropy.bytes());
+                write_private(&path, key.to_pem().context("an Ed25519 key can be written")?.as_bytes())?;
+                Ok(key)
+            }
+            Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+        }
+    }
+
     pub fn token_path(&self) -> PathBuf {
         self.join("token")
     }
@@ -85,6 +100,10 @@ mod tests {
         let secret = home.secret(&entropy).unwrap();
         assert_eq!(home.secret(&entropy).unwrap(), secret);
         assert_eq!(home.join("secret").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let key = home.signing_key(None, &entropy).unwrap();
+        assert_eq!(home.signing_key(None, &entropy).unwrap().public(), key.public());
+        assert_eq!(home.join("signing-key").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(home.signing_key(Some(Path::new("/nonexistent")), &entropy).is_err());
         assert_eq!(home.token(), None);
         home.keep_token("fe_x").unwrap();
         assert_eq!(home.token().as_deref(), Some("fe_x"));

@@ -1,6 +1,7 @@
 //! Wires the roles of one process: database, registry, gateway, pages and a runner, over the in-process fabric.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -37,6 +38,7 @@ pub struct Plan {
     pub public_url: Option<String>,
     pub database_url: Option<String>,
     pub blobs: Option<String>,
+    pub signing_key: Option<PathBuf>,
     pub region: String,
     pub isolation: IsolationWish,
     pub limits: LimitsConfig,
@@ -89,6 +91,7 @@ impl House {
             clock: clock.clone(),
             entropy: entropy.clone(),
             hooks: HookPublisher::new(engine, compiler),
+            signing_key: home.signing_key(plan.signing_key.as_deref(), &entropy)?,
         })
         .with_storage(plan.storage);
         let token = first_start(home, &db, &registry, &clock).await?;

@@ -17,6 +17,8 @@ pub(crate) enum Refusal {
     DeploymentOff { deployment: ModelRef },
     #[error("no runner has the driver {}", .driver.name())]
     NoDriver { driver: Driver },
+    #[error("the deployment {deployment} requires a signature that its version does not have")]
+    Unsigned { deployment: ModelRef },
     #[error("the version has no trainer")]
     NotTrainable,
     #[error("the input does not fit the version's schema")]

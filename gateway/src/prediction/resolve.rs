@@ -56,6 +56,11 @@ pub(crate) async fn resolve(gateway: &Gateway, caller: Caller, asked: Asked) -> 
     let found = gateway.registry().resolve(&asked.reference, &caller.account.id).await?;
     let catalogued = found.ok_or(Refusal::UnknownVersion)?;
     require_driver(gateway, catalogued.version.config.driver)?;
+    if let Some(deployment) = &asked.deployment
+        && !gateway.registry().release_is_signed(&deployment.release, &catalogued.model).await?
+    {
+        return Err(Refusal::Unsigned { deployment: deployment.name.clone() });
+    }
     let input = checked(&catalogued, asked.errand, asked.input.clone())?;
     if let Some(webhook) = asked.webhook.as_ref().filter(|_| !gateway.config().webhook_private) {
         webhooks::refuse_private(webhook).map_err(|field| Refusal::InvalidInput(vec![field]))?;

@@ -67,6 +67,7 @@ pub(super) async fn create_deployment(
         scale: Scale::new(body.min_instances, body.max_instances).map_err(registry::RegistryError::from)?,
         name: body.name,
         hardware: body.hardware,
+        require_signature: body.require_signature,
     };
     let created = gateway.registry().create_deployment(&caller, new).await?;
     gateway.note_deployments_changed();
@@ -109,7 +110,13 @@ pub(super) async fn patch_deployment(
         Some(version) => Some(require_version(&gateway, &caller, &before.release.model.to_string(), version).await?.version.id),
         None => None,
     };
-    let change = ReleaseChange { version, hardware: body.hardware, instances_min: body.min_instances, instances_max: body.max_instances };
+    let change = ReleaseChange {
+        version,
+        hardware: body.hardware,
+        instances_min: body.min_instances,
+        instances_max: body.max_instances,
+        require_signature: body.require_signature,
+    };
     let released = gateway.registry().release(&caller, &before.name, change).await?;
     orders::enforce(&gateway, &released).await?;
     Ok(Json(shown(&caller, &released)))
@@ -238,6 +245,7 @@ fn shown_release(caller: &Caller, release: &Release) -> api::Release {
             hardware: release.hardware.clone(),
             min_instances: release.scale.min(),
             max_instances: release.scale.max(),
+            require_signature: release.require_signature,
         },
     }
 }

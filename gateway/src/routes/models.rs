@@ -20,7 +20,7 @@ use crate::origin::Origin;
 use crate::problem::Refused;
 use crate::render;
 use crate::routes::predictions::require_row;
-use crate::routes::versions;
+use crate::routes::{signatures, versions};
 
 /// Runs that an estimate rests on, at most.
 const SAMPLE_MAX: i64 = 1_000;
@@ -198,7 +198,11 @@ pub(super) async fn get_model(
     Path(path): Path<(String, String)>,
 ) -> Result<Json<Model>, Refused> {
     let row = require_model(&gateway, &viewer, &path).await?;
-    Ok(Json(shown(&gateway, &origin, &row).await?))
+    let mut model = shown(&gateway, &origin, &row).await?;
+    if let (Some(version), Some(id)) = (&mut model.latest_version, &row.latest_version_id) {
+        version.signatures = signatures::of(&gateway, &row, id).await?;
+    }
+    Ok(Json(model))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

@@ -15,7 +15,8 @@ use crate::routes::versions::shown;
 
 /// Publish a version.
 ///
-/// Upload the files first (`PUT /v1/blobs/{digest}`). The same content gives the same id, and 200 instead of 201.
+/// Upload the files first (`PUT /v1/blobs/{digest}`). The same content gives the same id, and 200 instead of 201. The field `signature`, if
+/// there is one, is a Sigstore bundle over the files: without its being right, nothing is published.
 #[utoipa::path(post, path = "/models/{owner}/{name}/versions", tag = "versions", request_body = NewVersion,
     params(("owner" = String, Path), ("name" = String, Path)),
     responses((status = 201, body = Version), (status = 200, body = Version), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -24,12 +25,19 @@ pub(super) async fn create_version(
     State(gateway): State<Gateway>,
     caller: Authenticated,
     Path((owner, name)): Path<(String, String)>,
-    body: JsonObject,
+    mut body: JsonObject,
 ) -> Result<(StatusCode, Json<Version>), Refused> {
     let caller = caller.require(Scope::ModelsWrite)?;
     let model = ModelRef::new(&owner, &name).map_err(|_| Refused::not_found("model"))?;
+    let signature = body.fields.remove("signature").filter(|signature| !signature.is_null()).map(|signature| signature.to_string());
     let new: NewVersion = body.read()?;
+    if let Some(signature) = &signature {
+        gateway.registry().check_signature(&caller, &new.files, signature).await?;
+    }
     let published = gateway.registry().publish(&caller, &model, new).await?;
+    if let Some(signature) = &signature {
+        gateway.registry().add_signature(&caller, &model, &published.version.id, signature).await?;
+    }
     let status = if published.fresh { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(shown(&published.version))))
 }

@@ -16,6 +16,7 @@ use crate::body::Parameters;
 use crate::origin::Origin;
 use crate::problem::Refused;
 use crate::routes::models::require_model;
+use crate::routes::signatures;
 
 pub(super) fn shown(version: &VersionRow) -> Version {
     Version {
@@ -25,6 +26,7 @@ pub(super) fn shown(version: &VersionRow) -> Version {
         driver: version.config.driver,
         openapi_schema: version.config.openapi_schema.clone(),
         warnings: version.warnings.to_vec(),
+        signatures: Vec::new(),
     }
 }
 
@@ -67,6 +69,7 @@ pub(super) async fn list_versions(
         driver: row.driver,
         openapi_schema: row.openapi_schema,
         warnings: row.warnings,
+        signatures: Vec::new(),
     });
     Ok(Json(Page { next: page.next.map(address), previous: page.previous.map(address), results: results.collect() }))
 }
@@ -83,7 +86,8 @@ pub(super) async fn get_version(
     let model = require_model(&gateway, &viewer, &(owner, name)).await?;
     let id: VersionId = id.parse().map_err(|_| Refused::not_found("version"))?;
     let version = require_version(&gateway, &model, &id).await?;
-    Ok(Json(shown(&version)))
+    let signatures = signatures::of(&gateway, &model, &id).await?;
+    Ok(Json(Version { signatures, ..shown(&version) }))
 }
 
 /// Delete a version. Its id is never used again.

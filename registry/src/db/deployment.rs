@@ -17,7 +17,7 @@ macro_rules! select_deployment {
     ($condition:literal) => {
         concat!(
             "select d.id, d.account_id, d.owner, d.name, d.created_at as deployed_at, r.deployment_id, r.number, r.model_owner, \
-             r.model_name, r.version_id, r.hardware, r.instances_min, r.instances_max, r.created_by, r.created_at \
+             r.model_name, r.version_id, r.hardware, r.instances_min, r.instances_max, r.require_signature, r.created_by, r.created_at \
              from deployment d join deployment_release r on r.deployment_id = d.id \
              and r.number = (select max(n.number) from deployment_release n where n.deployment_id = d.id) \
              where d.deleted_at is null and ",
@@ -30,8 +30,8 @@ macro_rules! select_deployment {
 macro_rules! select_release {
     ($condition:literal) => {
         concat!(
-            "select deployment_id, number, model_owner, model_name, version_id, hardware, instances_min, instances_max, created_by, \
-             created_at from deployment_release where deployment_id = $1 and ",
+            "select deployment_id, number, model_owner, model_name, version_id, hardware, instances_min, instances_max, \
+             require_signature, created_by, created_at from deployment_release where deployment_id = $1 and ",
             $condition
         )
     };
@@ -54,7 +54,8 @@ pub(crate) async fn insert(tx: &mut Tx, deployment: &Deployment) -> Result<bool,
 /// Adds a release; false when another has its number.
 pub(crate) async fn insert_release(tx: &mut Tx, deployment_id: &str, release: &Release) -> Result<bool, RegistryError> {
     let statement = "insert into deployment_release (deployment_id, number, model_owner, model_name, version_id, hardware, \
-                     instances_min, instances_max, created_by, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+                     instances_min, instances_max, require_signature, created_by, created_at) \
+                     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
                      on conflict do nothing";
     let result = sqlx::query(statement)
         .bind(deployment_id)
@@ -65,6 +66,7 @@ pub(crate) async fn insert_release(tx: &mut Tx, deployment_id: &str, release: &R
         .bind(&release.hardware)
         .bind(i64::from(release.scale.min()))
         .bind(i64::from(release.scale.max()))
+        .bind(i64::from(release.require_signature))
         .bind(&release.created_by)
         .bind(release.created_at.micros())
         .execute(tx)
@@ -138,6 +140,7 @@ fn read_release(row: &AnyRow) -> Result<Release, RegistryError> {
         version: row.try_get::<String, _>("version_id")?.parse().map_err(|_| corrupt())?,
         hardware: row.try_get("hardware")?,
         scale: Scale::new(instances("instances_min")?, instances("instances_max")?).map_err(|_| corrupt())?,
+        require_signature: row.try_get::<i64, _>("require_signature")? != 0,
         created_by: row.try_get("created_by")?,
         created_at: Timestamp::from_micros(row.try_get("created_at")?),
     })

@@ -1,5 +1,7 @@
 //! Deployments on both databases.
 
+use protocol::signing::{Bundle, FilesStatement, SigningKey};
+
 use super::*;
 use crate::testing::{House, new_version, on_both_engines};
 
@@ -19,6 +21,7 @@ fn new(catalogued: &Arc<Catalogued>, name: &str) -> NewDeployment {
         catalogued: catalogued.clone(),
         hardware: "cpu".to_owned(),
         scale: Scale::new(1, 2).expect("one to two is a scale"),
+        require_signature: false,
     }
 }
 
@@ -131,6 +134,37 @@ async fn a_release_by_another_process_is_seen_within_seconds() {
         let released = house.another_process().release(&ada, &created.name, change).await.unwrap();
         house.clock.advance_millis(DEPLOYMENTS_TTL_MS);
         assert_eq!(house.registry.find_deployment(&created.name, &ada.account.id).await.unwrap(), Some(released));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_release_that_requires_a_signature_is_made_only_while_a_key_vouches_for_its_version() {
+    on_both_engines(|house| async move {
+        let ada = house.caller("ada").await;
+        let (first, second) = (catalogued(&house, &ada, "one").await, catalogued(&house, &ada, "two").await);
+        let careful = NewDeployment { require_signature: true, ..new(&first, "prod") };
+        let refused = house.registry.create_deployment(&ada, careful.clone()).await;
+        assert!(matches!(refused, Err(RegistryError::Unsigned { version }) if version == first.version.id), "{refused:?}");
+
+        let key = SigningKey::of_seed(&[7; 32]);
+        house.registry.add_key(&ada, "laptop", &key.public().to_pem()).await.unwrap();
+        let bundle = Bundle::sign(&key, &FilesStatement::of(&first.version.files).to_bytes("echo")).to_json();
+        house.registry.add_signature(&ada, &first.model.model, &first.version.id, &bundle).await.unwrap();
+        let created = house.registry.create_deployment(&ada, careful).await.unwrap();
+        let other = ReleaseChange { version: Some(second.version.id), ..ReleaseChange::default() };
+        let refused = house.registry.release(&ada, &created.name, other.clone()).await;
+        assert!(matches!(refused, Err(RegistryError::Unsigned { version }) if version == second.version.id), "{refused:?}");
+
+        house.clock.advance_millis(1_000);
+        house.registry.revoke_key(&ada, &key.public().id(), house.clock.now()).await.unwrap();
+        let larger = ReleaseChange { instances_max: Some(3), ..ReleaseChange::default() };
+        let refused = house.registry.release(&ada, &created.name, larger).await;
+        assert!(matches!(refused, Err(RegistryError::Unsigned { .. })), "{refused:?}");
+        let found = house.registry.find_deployment(&created.name, &ada.account.id).await.unwrap().unwrap();
+        assert_eq!((found.release.number, found.release.require_signature), (1, true));
+        let careless = ReleaseChange { require_signature: Some(false), ..other };
+        assert_eq!(house.registry.release(&ada, &created.name, careless).await.unwrap().release.number, 2);
     })
     .await;
 }

@@ -114,7 +114,11 @@ impl Registry {
                 self.blobs.put(draft.manifest_text.clone().into()).await.map_err(RegistryError::Blob)?;
             }
         }
+        let created_at = draft.listed.created_at;
         let fresh = self.insert_version(caller, draft, naming).await?;
+        if fresh {
+            self.sign_published(row, id, created_at).await;
+        }
         self.catalogue.forget_version(row, &id);
         Ok(fresh)
     }

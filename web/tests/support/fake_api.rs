@@ -284,6 +284,7 @@ pub fn stall(name: &str, task: &str, description: &str, schema: Value) -> Model 
         driver: protocol::manifest::Driver::Process,
         openapi_schema: schema,
         warnings: Vec::new(),
+        signatures: vec![signature("publisher"), signature("operator")],
     };
     Model {
         url: format!("{BASE}/feira/{name}"),
@@ -499,4 +500,18 @@ pub fn running_run() -> Prediction {
     };
     run.urls.stream = Some("http://other.example/v1/streams/signed.token".to_owned());
     run
+}
+
+fn signature(signer: &str) -> protocol::api::Signature {
+    protocol::api::Signature {
+        signer: signer.to_owned(),
+        key: Digest::of(signer.as_bytes()).hex(),
+        key_name: None,
+        algorithm: "ed25519".to_owned(),
+        status: if signer == "publisher" { "valid" } else { "revoked" }.to_owned(),
+        signed_at: Timestamp::from_micros(NOW),
+        revoked_at: None,
+        public_key: None,
+        bundle: None,
+    }
 }

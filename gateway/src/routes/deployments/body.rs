@@ -25,6 +25,9 @@ pub(super) struct NewBody {
     /// 0 turns it off.
     #[schema(minimum = 0, maximum = 20)]
     pub max_instances: u32,
+    /// Refuse versions that their publisher has not signed with a valid key; false when absent.
+    #[schema(required = false)]
+    pub require_signature: bool,
 }
 
 /// What is left out stays as it is.
@@ -37,6 +40,7 @@ pub(super) struct ChangeBody {
     pub min_instances: Option<u32>,
     #[schema(minimum = 0, maximum = 20)]
     pub max_instances: Option<u32>,
+    pub require_signature: Option<bool>,
 }
 
 impl NewBody {
@@ -45,8 +49,9 @@ impl NewBody {
         let (name, model, version) = (reader.required_text("name"), reader.required_text("model"), reader.required_text("version"));
         let hardware = reader.required_text("hardware");
         let (min_instances, max_instances) = (reader.required_count("min_instances"), reader.required_count("max_instances"));
+        let require_signature = reader.flag("require_signature").unwrap_or(false);
         reader.end()?;
-        Ok(Self { name, model, version, hardware, min_instances, max_instances })
+        Ok(Self { name, model, version, hardware, min_instances, max_instances, require_signature })
     }
 }
 
@@ -55,8 +60,9 @@ impl ChangeBody {
         let mut reader = Reader { fields, wrong: Vec::new() };
         let (version, hardware) = (reader.text("version"), reader.text("hardware"));
         let (min_instances, max_instances) = (reader.count("min_instances"), reader.count("max_instances"));
+        let require_signature = reader.flag("require_signature");
         reader.end()?;
-        Ok(Self { version, hardware, min_instances, max_instances })
+        Ok(Self { version, hardware, min_instances, max_instances, require_signature })
     }
 }
 
@@ -71,6 +77,13 @@ impl Reader<'_> {
         match self.given(name)? {
             Value::String(text) => Some(text.clone()),
             _ => self.refuse("invalid_type", name, format!("{name} must be a string")),
+        }
+    }
+
+    fn flag(&mut self, name: &str) -> Option<bool> {
+        match self.given(name)? {
+            Value::Bool(flag) => Some(*flag),
+            _ => self.refuse("invalid_type", name, format!("{name} must be true or false")),
         }
     }
 
@@ -143,7 +156,10 @@ mod tests {
     fn a_change_names_only_what_it_changes() {
         let body = json!({"min_instances": 2, "version": null});
         let change = ChangeBody::read(body.as_object().unwrap()).unwrap();
-        assert_eq!(change, ChangeBody { version: None, hardware: None, min_instances: Some(2), max_instances: None });
+        assert_eq!(
+            change,
+            ChangeBody { version: None, hardware: None, min_instances: Some(2), max_instances: None, require_signature: None }
+        );
         assert_eq!(wrong(ChangeBody::read(json!({"hardware": []}).as_object().unwrap())).len(), 1);
     }
 }
