@@ -15,7 +15,7 @@ UNKNOWN = digest_of(b"nobody has this")
 @pytest.fixture(scope="module")
 def pulled(api: Api) -> Repository:
     """A repository with one artefact, under the tag `one`."""
-    repository = Repository(api, "feira/pulled")
+    repository = Repository(api, "feira/oci-pulled")
     repository.note("one", TEXT)
     return repository
 
