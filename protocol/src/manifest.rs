@@ -94,14 +94,6 @@ impl Manifest {
         VersionId::new(Digest::of(&self.to_bytes()))
     }
 
-    /// All that must be there for the version to be whole, itself included: each blob once, with its bytes.
-    pub fn blobs(&self) -> BTreeMap<Digest, u64> {
-        let bytes = self.to_bytes();
-        let itself = (Digest::of(&bytes), bytes.len() as u64);
-        let named = std::iter::once(&self.config).chain(&self.layers).map(|blob| (blob.digest, blob.size));
-        named.chain([itself]).collect()
-    }
-
     pub fn files(&self) -> Vec<VersionFile> {
         self.layers
             .iter()

@@ -14,7 +14,7 @@ use crate::Gateway;
 use crate::auth::Authenticated;
 use crate::body::JsonObject;
 use crate::problem::Refused;
-use crate::routes::files::body_stream;
+use crate::routes::files::{body_stream, stated_length};
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BlobAnswer {
@@ -78,7 +78,7 @@ pub(super) async fn put_blob(
     body: Body,
 ) -> Result<(StatusCode, Json<BlobAnswer>), Refused> {
     let caller = caller.require(Scope::ModelsWrite)?;
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|value| value.parse().ok());
+    let length = stated_length(&headers);
     let stored = gateway.registry().put_blob(&caller, &digest(&text)?, length, body_stream(body)).await?;
     let status = if stored.fresh { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(BlobAnswer { digest: stored.digest, size: stored.size })))

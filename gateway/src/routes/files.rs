@@ -7,7 +7,7 @@ use axum::extract::multipart::Field;
 use axum::extract::{Multipart, Path, State};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 use protocol::api::{File, Page};
 use protocol::{Problem, Timestamp};
 use registry::{NewFile, Scope};
@@ -188,6 +188,11 @@ pub(super) async fn delete_file(
 /// A sender who falls silent has failed: what it holds (an upload's turn, room in its account) is for others to have.
 pub(super) fn body_stream(body: axum::body::Body) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
     unless_silent(body.into_data_stream().map_err(std::io::Error::other), SILENCE_MAX)
+}
+
+/// Bytes that a sender says its body has.
+pub(super) fn stated_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn unless_silent<S>(sent: S, silence_max: Duration) -> impl Stream<Item = Result<Bytes, std::io::Error>>

@@ -1,3 +1,5 @@
+//! What is promised of collection: what is named or counted on stays, and the rest goes.
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,10 +37,11 @@ async fn missing(registry: &Registry, model: &ModelRef, id: &protocol::VersionId
     let model = registry.find_model(model, "").await.unwrap().unwrap();
     let version = registry.find_version(&model, id).await.unwrap().expect("the version is visible");
     let (manifest, _) = protocol::Manifest::new(&version.config, &version.files, &std::collections::BTreeMap::new());
+    let named = [manifest.config.digest].into_iter().chain(manifest.layers.iter().map(|layer| layer.digest));
     let mut missing = Vec::new();
-    for digest in manifest.blobs().keys() {
-        if registry.blobs().head(digest).await.unwrap().is_none() {
-            missing.push(*digest);
+    for digest in named.chain([*id.digest()]) {
+        if registry.blobs().head(&digest).await.unwrap().is_none() {
+            missing.push(digest);
         }
     }
     missing

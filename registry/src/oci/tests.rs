@@ -336,3 +336,44 @@ async fn versions_from_before_the_list_of_manifests_are_listed_by_the_upkeep() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_a_manifest_names_is_kept_and_counted_until_it_is_deleted() {
+    on_both_engines(|house| async move {
+        let ada = house.caller("ada").await;
+        push_blob(&house, &ada, b"{}").await;
+        let layer = push_blob(&house, &ada, b"note").await;
+        let note = artefact(b"note");
+        push(&house, &ada, "note", &note).await.unwrap();
+        let kept = house.registry.storage_of(&ada.account.id).await.unwrap().kept;
+        assert_eq!(kept, 6 + note.to_string().len() as u64, "the config, the layer and the manifest itself");
+        // Far beyond the grace, and beyond the time that a blob waits for a manifest.
+        let long_after = || house.clock.advance_millis(30 * 86_400_000);
+        long_after();
+        house.registry.sweep().await.unwrap();
+        assert_eq!(house.registry.collect().await.unwrap().blobs, 0);
+        assert_eq!(house.registry.storage_of(&ada.account.id).await.unwrap().kept, kept);
+
+        house.registry.delete_manifest(&ada, &repository(), &digest_of(&note)).await.unwrap();
+        assert_eq!(house.registry.storage_of(&ada.account.id).await.unwrap().kept, 0);
+        assert_eq!(house.registry.collect().await.unwrap().blobs, 0, "who is pulling it goes on for a while");
+        long_after();
+        assert_eq!(house.registry.collect().await.unwrap().blobs, 3);
+        assert_eq!(house.registry.blobs().head(&layer).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_version_from_before_blobs_were_noted_is_pushed_again_under_another_tag() {
+    on_both_engines(|house| async move {
+        let ada = house.caller("ada").await;
+        let (manifest, config, file) = version("one");
+        push_blob(&house, &ada, config).await;
+        push_blob(&house, &ada, file).await;
+        push(&house, &ada, "latest", &manifest).await.unwrap();
+        house.execute("delete from blob".to_owned()).await;
+        push(&house, &ada, "stable", &manifest).await.unwrap();
+    })
+    .await;
+}

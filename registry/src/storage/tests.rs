@@ -1,3 +1,5 @@
+//! What is promised of limits: everything counts once, from its beginning, and nothing that came to nothing counts.
+
 use std::convert::Infallible;
 use std::io;
 
@@ -8,7 +10,7 @@ use super::*;
 use crate::BlobError;
 use crate::caller::Caller;
 use crate::testing::{new_version, on_both_engines};
-use crate::uploads::UploadError;
+use crate::uploads::{Piece, UploadError};
 use crate::versions::PublishError;
 
 fn limited(registry: &Registry, limit: u64) -> Registry {
@@ -42,6 +44,32 @@ async fn an_upload_counts_from_its_beginning_and_again_as_what_it_became() {
         assert_eq!(in_use(&registry, &ada).await, (5, 0));
         registry.begin_upload(&ada, Digest::of(b"again"), 5).await.unwrap();
         assert_eq!(in_use(&registry, &ada).await, (5, 5), "to the last byte");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upload_of_unknown_size_counts_what_has_come_and_takes_no_more_than_there_is_room_for() {
+    on_both_engines(|house| async move {
+        let registry = limited(&house.registry, 10);
+        let ada = house.caller("ada").await;
+        let piece = |bytes| Piece { offset: None, end: None, bytes: body(bytes) };
+        let id = registry.open_upload(&ada).await.unwrap().id;
+        assert_eq!(in_use(&registry, &ada).await, (0, 0));
+        assert_eq!(registry.append_piece(&ada, &id, piece(b"hello ")).await.unwrap(), 6);
+        assert_eq!(in_use(&registry, &ada).await, (0, 6));
+        match registry.append_piece(&ada, &id, piece(b"world")).await {
+            Err(UploadError::Registry(RegistryError::OverLimit(over))) => assert_eq!(over, OverLimit { used: 6, asked: 5, limit: 10 }),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(in_use(&registry, &ada).await, (0, 10), "what fits was kept");
+        registry.close_upload(&ada, &id, &Digest::of(b"hello worl"), piece(b"")).await.unwrap();
+        assert_eq!(in_use(&registry, &ada).await, (10, 0));
+        let whole = registry.open_upload(&ada).await.unwrap().id;
+        let over = registry.close_upload(&ada, &whole, &Digest::of(b"x"), piece(b"x")).await;
+        assert!(matches!(over, Err(UploadError::Registry(RegistryError::OverLimit(_)))), "{over:?}");
+        registry.cancel_upload(&ada, &whole).await.unwrap();
+        assert_eq!(in_use(&registry, &ada).await, (10, 0));
     })
     .await;
 }

@@ -101,18 +101,18 @@ impl Registry {
         match (presence, &naming) {
             (Some(Presence::Deleted), _) => return Err(PublishError::Deleted),
             (Some(Presence::Present), Naming::Published) => return Ok(false),
-            (Some(Presence::Present), Naming::Pushed(_)) => {}
-            (None, _) => {
-                self.require_hooks(&draft.config.hooks).await?;
-                let parts: Vec<Digest> = draft.listed.parts().into_keys().collect();
-                self.claim_blobs(&parts).await?;
-                self.inspect(&id, &draft.files).await?;
-                // The config of an image is what we read of it: no blob, and named by nothing.
-                if draft.config.driver.is_process() {
-                    self.blobs.put(draft.config_text.clone().into()).await.map_err(RegistryError::Blob)?;
-                }
-                self.blobs.put(draft.manifest_text.clone().into()).await.map_err(RegistryError::Blob)?;
+            (Some(Presence::Present) | None, _) => {}
+        }
+        let parts: Vec<Digest> = draft.listed.parts().into_keys().collect();
+        self.claim_blobs(&parts).await?;
+        if presence.is_none() {
+            self.require_hooks(&draft.config.hooks).await?;
+            self.inspect(&id, &draft.files).await?;
+            // The config of an image is what we read of it: no blob, and named by nothing.
+            if draft.config.driver.is_process() {
+                self.blobs.put(draft.config_text.clone().into()).await.map_err(RegistryError::Blob)?;
             }
+            self.blobs.put(draft.manifest_text.clone().into()).await.map_err(RegistryError::Blob)?;
         }
         let created_at = draft.listed.created_at;
         let fresh = self.insert_version(caller, draft, naming).await?;

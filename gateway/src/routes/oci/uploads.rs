@@ -12,7 +12,7 @@ use crate::Gateway;
 use crate::body::Parameters;
 use crate::problem::Refused;
 use crate::problem::oci::{digest_invalid, upload_invalid};
-use crate::routes::files::body_stream;
+use crate::routes::files::{body_stream, stated_length};
 use crate::routes::oci::caller::Who;
 use crate::routes::oci::manifests::created;
 use crate::routes::oci::{digest, repository};
@@ -47,7 +47,7 @@ pub(super) async fn begin(
     }
     if let Some(text) = query.digest {
         let digest = digest(&text)?;
-        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|value| value.parse().ok());
+        let length = stated_length(&headers);
         gateway.registry().push_blob(caller, &repository, &digest, length, body_stream(body)).await?;
         return Ok(created(&format!("/v2/{repository}/blobs/{digest}"), &digest));
     }
