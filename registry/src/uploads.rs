@@ -4,19 +4,17 @@
 //! only at the end what they have sent: the name of such an upload says nothing but which one it is. The spool is a local directory:
 //! several gateways need sticky uploads, or a spool that they share.
 
+mod passage;
 mod target;
+mod turn;
 
-use std::collections::HashSet;
 use std::error::Error;
 use std::io;
-use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use protocol::{Digest, Timestamp};
 use tokio::fs::{self, OpenOptions};
 
@@ -24,6 +22,7 @@ use crate::blobs::{BLOB_BYTES_MAX, BlobError, Blobs, Stored};
 use crate::caller::Caller;
 use crate::storage::OverLimit;
 use crate::uploads::target::{Target, parse};
+use crate::uploads::turn::{Turn, Turns};
 use crate::{Registry, RegistryError};
 
 /// After a day without a byte, nobody comes back.
@@ -83,22 +82,7 @@ pub enum UploadError {
 pub(crate) struct Uploads {
     spool: PathBuf,
     blobs: Blobs,
-    busy: Arc<Mutex<HashSet<PathBuf>>>,
-}
-
-/// The right to write to an upload, for one request at a time.
-#[derive(Debug)]
-struct Turn {
-    busy: Arc<Mutex<HashSet<PathBuf>>>,
-    path: PathBuf,
-}
-
-/// The file of an upload while bytes are added. A write that outlives its request keeps the turn until it has landed: nobody hashes or
-/// links a file that still changes.
-#[derive(Debug)]
-struct Spooled {
-    file: std::fs::File,
-    _turn: Arc<Turn>,
+    turns: Arc<Turns>,
 }
 
 impl Registry {
@@ -203,7 +187,7 @@ impl Room {
 
 impl Uploads {
     pub(crate) fn new(spool: PathBuf, blobs: Blobs) -> Self {
-        Self { spool, blobs, busy: Arc::default() }
+        Self { spool, blobs, turns: Arc::default() }
     }
 
     /// Gives an upload its place in the spool. Every upload begins here, whichever way it came.
@@ -262,23 +246,24 @@ impl Uploads {
             // What comes whole needs no place in the spool.
             let stored = self.blobs.put_stream(Some(digest), bytes_max, last.bytes).await;
             let stored = Self::settled(&turn, stored).await?;
-            fs::remove_file(&turn.path).await?;
+            turn.remove().await?;
             return Ok(stored);
         }
         turn.append(bytes_max, last).await?;
         self.make_blob(&turn, digest).await
     }
 
-    /// Hashes the file and gives it to the object store.
+    /// Gives the file to the object store, hashed once more if not all of it was hashed as it came.
     async fn make_blob(&self, turn: &Turn, digest: &Digest) -> Result<Stored, UploadError> {
-        Self::settled(turn, self.blobs.adopt(&turn.path, digest).await).await
+        let found = turn.hashed().await?;
+        Self::settled(turn, self.blobs.adopt(&turn.path, digest, found).await).await
     }
 
     /// Throws away what has the wrong digest; what failed otherwise may be asked for once more.
     async fn settled(turn: &Turn, stored: Result<Stored, BlobError>) -> Result<Stored, UploadError> {
         match stored {
             Err(BlobError::WrongDigest { expected, found }) => {
-                fs::remove_file(&turn.path).await?;
+                turn.remove().await?;
                 Err(UploadError::WrongDigest { expected, found })
             }
             stored => stored.map_err(UploadError::Blob),
@@ -287,7 +272,7 @@ impl Uploads {
 
     async fn cancel(&self, account_id: &str, target: Target) -> Result<(), UploadError> {
         let turn = self.take_turn(account_id, target)?;
-        match fs::remove_file(&turn.path).await {
+        match turn.remove().await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(UploadError::Unknown),
             removed => Ok(removed?),
         }
@@ -310,11 +295,11 @@ impl Uploads {
     pub(crate) async fn sweep(&self, now: Timestamp) -> io::Result<()> {
         for folder in list(&self.spool).await? {
             for path in list(&folder).await? {
-                let Ok(_turn) = self.take_turn_at(path.clone()) else {
+                let Ok(turn) = Turn::take(&self.turns, path.clone()) else {
                     continue;
                 };
                 if modified_at(&path).await?.is_some_and(|modified| now.micros_since(modified) > IDLE_MICROS_MAX) {
-                    fs::remove_file(&path).await?;
+                    turn.remove().await?;
                 }
             }
         }
@@ -322,75 +307,13 @@ impl Uploads {
     }
 
     fn take_turn(&self, account_id: &str, target: Target) -> Result<Arc<Turn>, UploadError> {
-        self.take_turn_at(self.path_of(account_id, target))
-    }
-
-    fn take_turn_at(&self, path: PathBuf) -> Result<Arc<Turn>, UploadError> {
-        let is_first = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
-        is_first.then(|| Arc::new(Turn { busy: Arc::clone(&self.busy), path })).ok_or(UploadError::Busy)
+        Turn::take(&self.turns, self.path_of(account_id, target))
     }
 
     /// Account ids are made here and targets are parsed: neither can leave the spool.
     fn path_of(&self, account_id: &str, target: Target) -> PathBuf {
         self.spool.join(account_id).join(target.to_string())
     }
-}
-
-impl Turn {
-    async fn append<S, E>(self: &Arc<Self>, bytes_max: u64, piece: Piece<S>) -> Result<u64, UploadError>
-    where
-        S: Stream<Item = Result<Bytes, E>> + Send,
-        E: Into<Box<dyn Error + Send + Sync>>,
-    {
-        let expected = length_of(&self.path).await?.ok_or(UploadError::Unknown)?;
-        if piece.offset.is_some_and(|offset| offset != expected) {
-            return Err(UploadError::WrongOffset { expected });
-        }
-        let end = piece.end.unwrap_or(bytes_max).min(bytes_max).max(expected);
-        let file = OpenOptions::new().write(true).open(&self.path).await?.into_std().await;
-        let spooled = Arc::new(Spooled { file, _turn: Arc::clone(self) });
-        match write_within(&spooled, expected..end, piece.bytes).await {
-            Ok(received) if piece.end.is_some_and(|stated| received < stated) => Err(UploadError::Incomplete { received, size: end }),
-            reached => reached,
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
-    }
-}
-
-impl Spooled {
-    async fn write(self: &Arc<Self>, chunk: Bytes, at: u64) -> io::Result<()> {
-        let spooled = Arc::clone(self);
-        tokio::task::spawn_blocking(move || spooled.file.write_all_at(&chunk, at)).await.map_err(io::Error::other)?
-    }
-}
-
-/// Writes from the start of a range and never beyond its end, and answers where it stopped.
-async fn write_within<S, E>(spooled: &Arc<Spooled>, range: Range<u64>, stream: S) -> Result<u64, UploadError>
-where
-    S: Stream<Item = Result<Bytes, E>> + Send,
-    E: Into<Box<dyn Error + Send + Sync>>,
-{
-    let mut stream = pin!(stream);
-    let mut at = range.start;
-    while let Some(chunk) = stream.next().await {
-        let mut chunk = chunk.map_err(|error| UploadError::Body(error.into()))?;
-        let is_too_long = chunk.len() as u64 > range.end - at;
-        if is_too_long {
-            chunk.truncate(usize::try_from(range.end - at).expect("it is less than the length of a chunk"));
-        }
-        let written = chunk.len() as u64;
-        spooled.write(chunk, at).await?;
-        at += written;
-        if is_too_long {
-            return Err(UploadError::TooLong { size: range.end });
-        }
-    }
-    Ok(at)
 }
 
 async fn length_of(path: &Path) -> io::Result<Option<u64>> {

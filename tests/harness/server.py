@@ -93,11 +93,13 @@ class Server:
     def api(self, token: str | None = None) -> Api:
         return Api(self.url, token or self.token)
 
-    def feira(self, *arguments: object, token: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Runs the command line against this server."""
+    def feira(
+        self, *arguments: object, token: str | None = None, check: bool = True, url: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs the command line against this server, by another address if one is named."""
         environment = {
             **os.environ,
-            "FEIRA_HOST": self.url,
+            "FEIRA_HOST": url or self.url,
             "FEIRA_API_TOKEN": token or self.token,
             "FEIRA_HOME": str(self.home.parent / "client"),
             "XDG_CONFIG_HOME": str(self.home.parent / "config"),
@@ -106,8 +108,8 @@ class Server:
         assert not check or done.returncode == 0, f"feira {arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done
 
-    def push(self, project: Path, model: str, *options: str, token: str | None = None) -> dict:
-        return json.loads(self.feira("push", "--json", *options, project, model, token=token).stdout)
+    def push(self, project: Path, model: str, *options: str, token: str | None = None, url: str | None = None) -> dict:
+        return json.loads(self.feira("push", "--json", *options, project, model, token=token, url=url).stdout)
 
     def account(self, name: str, dollars: str | None = None) -> str:
         """Makes an account, with credit if any is named, and returns a token of it."""

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 TAIL_LINES = 60
 CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed", re.MULTILINE)
+CARGO_FAILURES = re.compile(r"^failures:$.*?^test result: FAILED", re.MULTILINE | re.DOTALL)
 
 
 @dataclass
@@ -45,6 +46,12 @@ def from_junit(report: Path) -> Tally:
     return Tally(passed, len(cases) - passed)
 
 
+def told(log: str) -> str:
+    """What a log says of failures: those of cargo, whose tests go on after them; else its end."""
+    tail = "\n".join(log.splitlines()[-TAIL_LINES:])
+    return "\n".join(CARGO_FAILURES.findall(log)) or tail
+
+
 @dataclass
 class Steps:
     """The steps of one suite."""
@@ -75,7 +82,7 @@ class Steps:
         tally = self._counted(code, log, report)
         say(f"{self.suite}: {name}: {tally} in {time.monotonic() - began:.0f} s")
         if tally.failed:
-            say("\n".join(log.read_text(errors="replace").splitlines()[-TAIL_LINES:]))
+            say(told(log.read_text(errors="replace")))
             say(f"{self.suite}: {name}: the whole of it is in {log}")
         return tally
 

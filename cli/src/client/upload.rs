@@ -1,6 +1,6 @@
 //! Blobs on their way to the server: only what is absent, several at a time, large ones in pieces that survive an interruption.
 
-use std::io;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -12,7 +12,6 @@ use reqwest::{Body, Method, RequestBuilder};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::fs;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::{Client, ClientError, patiently};
 use crate::show::Bars;
@@ -130,11 +129,16 @@ impl<'a> Uploads<'a> {
         let Session { id, mut offset } = self.take_up(blob).await?;
         let path = format!("/v1/blobs/uploads/{id}");
         let mut broken = 0;
+        let mut ahead = (offset, self.read_piece(blob, offset).await?);
         while offset < blob.size {
             bar.set_position(offset);
-            let piece = self.read_piece(blob, offset).await?;
+            let piece = if ahead.0 == offset { ahead.1 } else { self.read_piece(blob, offset).await? };
+            let next = offset + piece.len() as u64;
             let request = self.client.slow_request(Method::PATCH, &path).header("upload-offset", offset);
-            match self.client.answer::<Offset>(with_body(request, piece, bar)).await {
+            // The next piece is read while this one is sent.
+            let (answer, read) = tokio::join!(self.client.answer::<Offset>(with_body(request, piece, bar)), self.read_piece(blob, next));
+            ahead = (next, read?);
+            match answer {
                 Ok(answer) => offset = answer.offset,
                 Err(error) if broken < BROKEN_PIECES_MAX && (error.is_passing() || is_conflict(&error)) => {
                     broken += 1;
@@ -179,11 +183,8 @@ impl<'a> Uploads<'a> {
                     Ok(bytes.slice(start..start + length))
                 }
                 Source::File(path) => {
-                    let mut file = fs::File::open(path).await?;
-                    file.seek(io::SeekFrom::Start(offset)).await?;
-                    let mut piece = Vec::with_capacity(usize::try_from(length).expect("a piece fits in memory"));
-                    file.take(length).read_to_end(&mut piece).await?;
-                    Ok(Bytes::from(piece))
+                    let path = path.clone();
+                    tokio::task::spawn_blocking(move || read_part(&path, offset, length)).await.map_err(io::Error::other)?
                 }
             }
         };
@@ -194,6 +195,15 @@ impl<'a> Uploads<'a> {
     fn state_file(&self, blob: &Blob) -> PathBuf {
         self.state_dir.join(blob.digest.hex())
     }
+}
+
+/// Fewer bytes than `length` where the file ends before.
+fn read_part(path: &Path, offset: u64, length: u64) -> io::Result<Bytes> {
+    let mut file = std::fs::File::open(path)?;
+    file.seek(io::SeekFrom::Start(offset))?;
+    let mut part = Vec::with_capacity(usize::try_from(length).expect("a piece fits in memory"));
+    file.take(length).read_to_end(&mut part)?;
+    Ok(Bytes::from(part))
 }
 
 fn blob_path(digest: &Digest) -> String {

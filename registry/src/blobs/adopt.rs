@@ -1,4 +1,4 @@
-//! Makes a blob of a file of this machine: moved into a folder store, which costs one reading, and copied into every other.
+//! Makes a blob of a file of this machine: moved into a folder store, which costs at most one reading, and copied into every other.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -11,15 +11,15 @@ use tokio_util::io::ReaderStream;
 use super::{BlobError, Blobs, Place, READ_BYTES, Stored, path_of};
 
 impl Blobs {
-    /// Makes a blob of a file that nobody writes to any more, and takes the file.
+    /// Makes a blob of a file that nobody writes to any more, and takes the file. `found` is its hash, where that is known already.
     ///
     /// # Errors
     /// [`BlobError::WrongDigest`] when the file has another hash. With any error nothing is stored, and the file is where it was.
-    pub async fn adopt(&self, file: &Path, expected: &Digest) -> Result<Stored, BlobError> {
+    pub async fn adopt(&self, file: &Path, expected: &Digest, found: Option<Digest>) -> Result<Stored, BlobError> {
         if let Place::Folder(store) = &self.place {
             let (file, at, expected) = (file.to_owned(), store.join(path_of(expected).as_ref()), *expected);
             // Blocks for as long as the disk takes for the file: at most some minutes.
-            match tokio::task::spawn_blocking(move || take(&file, &at, &expected)).await.map_err(object_store::Error::from)? {
+            match tokio::task::spawn_blocking(move || take(&file, &at, &expected, found)).await.map_err(object_store::Error::from)? {
                 Err(BlobError::Read(error)) if error.kind() == io::ErrorKind::CrossesDevices => {}
                 taken => return taken,
             }
@@ -32,9 +32,10 @@ impl Blobs {
     }
 }
 
-fn take(path: &Path, at: &Path, expected: &Digest) -> Result<Stored, BlobError> {
+fn take(path: &Path, at: &Path, expected: &Digest, found: Option<Digest>) -> Result<Stored, BlobError> {
     let mut file = File::open(path).map_err(BlobError::Read)?;
-    let (found, size) = hash(&mut file).map_err(BlobError::Read)?;
+    let size = file.metadata().map_err(BlobError::Read)?.len();
+    let found = found.map_or_else(|| hash(&mut file), Ok).map_err(BlobError::Read)?;
     if found != *expected {
         return Err(BlobError::WrongDigest { expected: *expected, found });
     }
@@ -42,17 +43,15 @@ fn take(path: &Path, at: &Path, expected: &Digest) -> Result<Stored, BlobError> 
     Ok(Stored { digest: found, size, fresh })
 }
 
-fn hash(file: &mut File) -> io::Result<(Digest, u64)> {
+fn hash(file: &mut File) -> io::Result<Digest> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; READ_BYTES];
-    let mut size = 0;
     loop {
         let read = file.read(&mut buffer)?;
         if read == 0 {
-            return Ok((Digest::from_bytes(hash.finalize().into()), size));
+            return Ok(Digest::from_bytes(hash.finalize().into()));
         }
         hash.update(&buffer[..read]);
-        size += read as u64;
     }
 }
 

