@@ -21,6 +21,7 @@ mod intake;
 mod models;
 mod oci;
 mod pending;
+mod possession;
 mod search;
 mod signatures;
 mod storage;

@@ -50,7 +50,7 @@ fn digest(text: &str) -> Result<Digest, Refused> {
     text.parse().map_err(|error: protocol::digest::NotADigest| Refused::bad_request(error.to_string()))
 }
 
-/// Tell whether a blob is here.
+/// Tell whether a blob is here that you sent, or may read in some model.
 #[utoipa::path(head, path = "/blobs/{digest}", tag = "blobs", params(("digest" = String, Path)),
     responses((status = 200), (status = 400), (status = 401), (status = 404)))]
 pub(super) async fn head_blob(
@@ -58,8 +58,8 @@ pub(super) async fn head_blob(
     caller: Authenticated,
     Path(text): Path<String>,
 ) -> Result<Response, Refused> {
-    caller.require(Scope::ModelsWrite)?;
-    let size = gateway.registry().find_blob(&digest(&text)?).await?.ok_or_else(|| Refused::not_found("blob"))?;
+    let caller = caller.require(Scope::ModelsWrite)?;
+    let size = gateway.registry().find_blob_of(&caller, &digest(&text)?).await?.ok_or_else(|| Refused::not_found("blob"))?;
     let mut response = StatusCode::OK.into_response();
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     Ok(response)

@@ -15,7 +15,7 @@ use crate::routes::versions::shown;
 
 /// Publish a version.
 ///
-/// Upload the files first (`PUT /v1/blobs/{digest}`). The same content gives the same id, and 200 instead of 201. The field `signature`, if
+/// Upload the files first (`PUT /v1/blobs/{digest}`): a version names what its publisher sent, or may read in some model. The same content gives the same id, and 200 instead of 201. The field `signature`, if
 /// there is one, is a Sigstore bundle over the files: without its being right, nothing is published.
 #[utoipa::path(post, path = "/models/{owner}/{name}/versions", tag = "versions", request_body = NewVersion,
     params(("owner" = String, Path), ("name" = String, Path)),
@@ -34,6 +34,7 @@ pub(super) async fn create_version(
     if let Some(signature) = &signature {
         gateway.registry().check_signature(&caller, &new.files, signature).await?;
     }
+    gateway.registry().require_blobs_of(&caller, &new).await?;
     let published = gateway.registry().publish(&caller, &model, new).await?;
     if let Some(signature) = &signature {
         gateway.registry().add_signature(&caller, &model, &published.version.id, signature).await?;

@@ -19,6 +19,15 @@ macro_rules! named {
     };
 }
 
+/// Leaves those of the digests `j.value` that the account $2, whose name is $3, sent or may read.
+macro_rules! had {
+    () => {
+        "where exists (select 1 from holding h where h.account_id = $2 and h.digest = j.value) \
+         or exists (select 1 from named_blob n join model m on m.id = n.model_id \
+                    where n.digest = j.value and (m.owner = $3 or m.visibility = 'public'))"
+    };
+}
+
 /// Counts blobs for an account, each once however often it is named.
 pub(crate) async fn add(tx: &mut Tx, account_id: &str, blobs: &BTreeMap<Digest, u64>, now: Timestamp) -> Result<(), RegistryError> {
     let statement = match Engine::of(tx) {
@@ -41,6 +50,21 @@ pub(crate) async fn add(tx: &mut Tx, account_id: &str, blobs: &BTreeMap<Digest, 
 pub(crate) async fn has(tx: &mut Tx, account_id: &str, digest: &Digest) -> Result<bool, RegistryError> {
     let statement = "select 1 as one from holding where account_id = $1 and digest = $2";
     Ok(sqlx::query(statement).bind(account_id).bind(digest.to_string()).fetch_optional(tx).await?.is_some())
+}
+
+/// Those of the blobs that an account sent, or may read in a model.
+pub(crate) async fn had_by(tx: &mut Tx, account_id: &str, name: &str, digests: &[Digest]) -> Result<Vec<Digest>, RegistryError> {
+    let statement = match Engine::of(tx) {
+        Engine::Sqlite => concat!("select j.value as digest from json_each($1) j ", had!()),
+        Engine::Postgres => concat!("select j.value as digest from json_array_elements_text($1::json) j(value) ", had!()),
+    };
+    let rows = sqlx::query(statement).bind(json_list(digests)).bind(account_id).bind(name).fetch_all(tx).await?;
+    rows.iter()
+        .map(|row| {
+            let digest: String = row.try_get("digest")?;
+            digest.parse().map_err(|_| RegistryError::Corrupt { what: "blob", id: digest.clone() })
+        })
+        .collect()
 }
 
 /// Bytes that an account keeps, and its own limit, if it has one.
