@@ -16,8 +16,10 @@ def rate(api: Api, sku: str = "cpu") -> Decimal:
     return next(Decimal(one["per_second"]) for one in api.get("/v1/prices").json()["hardware"] if one["sku"] == sku)
 
 
-def test_a_run_costs_its_own_seconds_and_the_lines_say_how(api: Api, published: Publish):
+def test_a_run_costs_its_own_seconds_and_the_lines_say_how(server: Server, published: Publish):
     sleepy = published("sleepy")
+    # An account of its own: what other tests left running holds credit of theirs.
+    api = server.api(server.account("payer", "1"))
     before = api.balance()
     ended = api.run(sleepy, {"seconds": 0.5})
     (line,) = ended["cost_lines"]
@@ -42,8 +44,9 @@ def test_a_cancelled_run_costs_the_time_until_its_stop(api: Api, published: Publ
     assert abs(Decimal(canceled["cost"]) - Decimal(str(canceled["metrics"]["predict_time"])) * rate(api)) <= 10 * SMALLEST
 
 
-def test_a_failed_run_is_free(api: Api, published: Publish):
+def test_a_failed_run_is_free(server: Server, published: Publish):
     raises = published("predict-raises")
+    api = server.api(server.account("unlucky", "1"))
     before = api.balance()
     ended = api.run(raises, {})
     assert (ended["status"], ended["cost"], ended.get("cost_lines", [])) == ("failed", "0", [])
