@@ -22,6 +22,7 @@ mod retention;
 mod routes;
 mod serve;
 mod transcript;
+mod unread;
 mod webhooks;
 
 pub use config::GatewayConfig;

@@ -157,6 +157,7 @@ pub fn router(gateway: Gateway, pages: Option<Router>) -> Router {
         .layer(axum::middleware::from_fn(crate::problem::openai::in_openais_words))
         .layer(in_ocis_words)
         .layer(DefaultBodyLimit::disable())
+        .layer(axum::middleware::from_fn(crate::unread::read_the_rest))
 }
 
 /// `/v1/v1/…` and `/predictions/…` mean `/v1/…`.
