@@ -124,11 +124,14 @@ def post(address: str, path: str, body: dict, headers: dict[str, str] | None = N
 
 
 def table(rows: list[tuple[str, ...]]) -> str:
+    return aligned([HEADINGS, *rows], names=(0, 2))
+
+
+def aligned(rows: list[tuple[str, ...]], names: tuple[int, ...] = (0, 1)) -> str:
     """Names to the left, numbers to the right."""
-    rows = [HEADINGS, *rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    aligned = lambda index, cell: cell.ljust(widths[index]) if index in (0, 2) else cell.rjust(widths[index])
-    return "\n".join("  ".join(aligned(index, cell) for index, cell in enumerate(row)).rstrip() for row in rows)
+    placed = lambda index, cell: cell.ljust(widths[index]) if index in names else cell.rjust(widths[index])
+    return "\n".join("  ".join(placed(index, cell) for index, cell in enumerate(row)).rstrip() for row in rows)
 
 
 def main(cog: str, seconds: str, rounds: str, *scenarios: str) -> None:

@@ -96,6 +96,7 @@ mod tests {
             accepting,
             isolation: String::new(),
             versions,
+            zygotes: 0,
             seen_at: Timestamp::default(),
         })
     }

@@ -7,3 +7,4 @@ mod odd;
 mod openai;
 mod orders;
 mod training;
+mod zygote;
