@@ -12,7 +12,9 @@ mod shelf;
 mod shim;
 
 use std::collections::{BTreeSet, HashSet};
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,9 +56,12 @@ pub struct Folder(PathBuf);
 
 impl Folder {
     fn make(path: PathBuf, feira_exe: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(&path)?;
+        seat::make_folder(&path)?;
         let folder = Self(path);
-        replace(&folder.script(), |at| std::fs::write(at, include_str!("zygote/zygote.py")))?;
+        replace(&folder.script(), |at| {
+            std::fs::write(at, include_str!("zygote/zygote.py"))?;
+            std::fs::set_permissions(at, Permissions::from_mode(0o644))
+        })?;
         replace(&folder.0.join(shim::NAME), |at| std::os::unix::fs::symlink(feira_exe, at))?;
         Ok(folder)
     }

@@ -1,5 +1,6 @@
 """The scenario `coldstart`: how long a model takes from the order until it is ready, and until its first output, on each rung of the ladder."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,10 +12,13 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
+from typing import NamedTuple
 
 import httpx
 
 from harness.api import Api
+from harness.bench import aligned
+from harness.processes import descendants
 from harness.projects import copy
 from harness.server import Server
 from harness.wait import until
@@ -36,6 +40,39 @@ class Predictor(BasePredictor):
     def predict(self, text: str = Input(description="What to say back")) -> str:
         return {answer}
 '''
+LITSERVE = """import sys
+
+import litserve
+{imports}
+
+
+class Model(litserve.LitAPI):
+    def setup(self, device):
+        pass
+
+    def decode_request(self, request):
+        return request["text"]
+
+    def predict(self, text):
+        return {answer}
+
+    def encode_response(self, output):
+        return {{"output": output}}
+
+
+if __name__ == "__main__":
+    litserve.LitServer(Model(), accelerator="cpu").run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False)
+"""
+BENTOML = """import bentoml
+{imports}
+
+
+@bentoml.service
+class Model:
+    @bentoml.api
+    def predict(self, text: str) -> str:
+        return {answer}
+"""
 ONNX = "text if onnxruntime.get_available_providers() and numpy.zeros(3).sum() == 0 else ''"
 MODELS = {
     "echo": ([], "", "text"),
@@ -117,57 +154,101 @@ class Feira:
         return max(environments, key=lambda mark: mark.stat().st_mtime).parent / "bin" / "python"
 
 
-def start_cog(project: Path, python: Path, starts: Starts, log: Path) -> None:
-    """As Cog's image starts it, in the very environment that Feira built."""
+class Peer(NamedTuple):
+    """Another server for the same model, started anew each time."""
+
+    name: str
+    command: list[str | Path]
+    folder: Path
+    variables: dict[str, str]
+    port: int
+    health: str
+    call: str
+    body: dict
+
+    def start(self, starts: Starts, log: Path) -> None:
+        environment = {"PATH": f"{Path(self.command[0]).parent}:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(self.folder), **self.variables}
+        began = time.perf_counter()
+        with log.open("a") as out:
+            process = subprocess.Popen(
+                self.command, cwd=self.folder, env=environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{self.port}") as http:
+                deadline = began + READY_SECONDS_MAX
+                while not self.is_ready(http):
+                    assert time.perf_counter() < deadline and process.poll() is None, log.read_text()[-2000:]
+                    time.sleep(LOOK_EVERY_SECONDS)
+                ready = time.perf_counter()
+                answer = http.post(self.call, json=self.body).text
+                assert "x" in answer and "error" not in answer, answer
+                starts.note((ready - began) * 1e3, (time.perf_counter() - began) * 1e3)
+        finally:
+            # BentoML's workers leave its process group.
+            for one in [process.pid, *(child.pid for child in descendants(process.pid))]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(one, signal.SIGKILL)
+            process.wait()
+            until(self.port_is_free, READY_SECONDS_MAX)
+
+    def is_ready(self, http: httpx.Client) -> bool:
+        """Cog says STARTING with a 200."""
+        try:
+            answer = http.get(self.health)
+        except httpx.TransportError:
+            return False
+        return answer.status_code == 200 and "STARTING" not in answer.text
+
+    def port_is_free(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) != 0
+
+
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    environment = {
-        "PATH": f"{python.parent}:/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "PORT": str(port),
-        "COG_PREDICT_TYPE_STUB": "predict.py:Predictor",
-        "COG_LOG_LEVEL": "warning",
-    }
+        return free.getsockname()[1]
+
+
+def cog_peer(made: Path, python: Path) -> Peer:
+    """As Cog's image starts it, in the very environment that Feira built."""
+    port = free_port()
+    variables = {"PORT": str(port), "COG_PREDICT_TYPE_STUB": "predict.py:Predictor", "COG_LOG_LEVEL": "warning"}
     command = [python, "-m", "cog.server.http", "--host", "127.0.0.1"]
-    began = time.perf_counter()
-    with log.open("a") as out:
-        process = subprocess.Popen(command, cwd=project, env=environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
-            deadline = began + READY_SECONDS_MAX
-            while not is_ready(http):
-                assert time.perf_counter() < deadline and process.poll() is None, log.read_text()[-2000:]
-                time.sleep(LOOK_EVERY_SECONDS)
-            ready = time.perf_counter()
-            answer = http.post("/predictions", json={"input": {"text": "x"}}).json()
-            assert answer["output"] == "x", answer
-            starts.note((ready - began) * 1e3, (time.perf_counter() - began) * 1e3)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    return Peer("peer: cog 0.23.1, stock", command, made, variables, port, "/health-check", "/predictions", {"input": {"text": "x"}})
 
 
-def is_ready(http: httpx.Client) -> bool:
-    try:
-        return http.get("/health-check").json()["status"] == "READY"
-    except httpx.TransportError:
-        return False
+def litserve_peer(name: str, made: Path, python: Path) -> Peer:
+    _, imports, answer = MODELS[name]
+    (made / "lit.py").write_text(LITSERVE.format(imports=imports, answer=answer))
+    port = free_port()
+    return Peer("peer: litserve 0.2.19", [python, "lit.py", str(port)], made, {}, port, "/health", "/predict", {"text": "x"})
 
 
-def measure(name: str, folder: Path, hit: Feira, zygote: Feira, rounds: int) -> list[Starts]:
+def bentoml_peer(name: str, made: Path, python: Path) -> Peer:
+    _, imports, answer = MODELS[name]
+    (made / "service.py").write_text(BENTOML.format(imports=imports, answer=answer))
+    port = free_port()
+    command = [python, "-m", "bentoml", "serve", "service:Model", "--host", "127.0.0.1", "--port", str(port)]
+    return Peer("peer: bentoml 1.4.40", command, made, {"BENTOML_DO_NOT_TRACK": "True"}, port, "/readyz", "/predict", {"text": "x"})
+
+
+def measure(name: str, folder: Path, hit: Feira, zygote: Feira, pythons: tuple[Path, Path], rounds: int) -> list[Starts]:
     made = project(name, folder / name)
     for feira in (hit, zygote):
         feira.publish(f"bench-{name}", made)
-    schema = json.dumps(httpx.get(f"{hit.server.url}/v1/models/feira/bench-{name}", headers={"authorization": f"Bearer {hit.server.token}"}).json()["latest_version"]["openapi_schema"])
+    with hit.server.api() as api:
+        schema = api.get(f"/v1/models/feira/bench-{name}").json()["latest_version"]["openapi_schema"]
     (made / ".cog").mkdir(exist_ok=True)
-    (made / ".cog" / "openapi_schema.json").write_text(schema)
-    python = hit.python()
-    ways = [Starts("peer: cog 0.23.1, stock"), Starts("ours: environment hit"), Starts("ours: zygote")]
+    (made / ".cog" / "openapi_schema.json").write_text(json.dumps(schema))
+    litserve, bentoml = pythons
+    peers = [cog_peer(made, hit.python()), litserve_peer(name, made, litserve), bentoml_peer(name, made, bentoml)]
+    ways = [*(Starts(peer.name) for peer in peers), Starts("ours: environment hit"), Starts("ours: zygote")]
     with hit.server.api() as hits, zygote.server.api() as zygotes:
         for _ in range(rounds):
-            start_cog(made, python, ways[0], folder / "cog.log")
-            hit.start(hits, ways[1], "environment_hit")
-            zygote.start(zygotes, ways[2], "zygote")
+            for peer, starts in zip(peers, ways, strict=False):
+                peer.start(starts, folder / "peers.log")
+            hit.start(hits, ways[-2], "environment_hit")
+            zygote.start(zygotes, ways[-1], "zygote")
     return ways
 
 
@@ -181,16 +262,15 @@ def rows(name: str, ways: list[Starts]) -> list[tuple[str, ...]]:
     return shown
 
 
-def main(rounds: str) -> None:
-    from harness.bench import aligned
-
+def main(rounds: str, litserve: str, bentoml: str) -> None:
+    pythons = (Path(litserve), Path(bentoml))
     with tempfile.TemporaryDirectory(prefix="feira-bench-") as made:
         folder = Path(made)
         # Models run as other users, who must find the way to their environments.
         os.chmod(folder, 0o711)
         hit, zygote = Feira(folder / "hit", 0), Feira(folder / "zygote", len(MODELS))
         with hit.server, zygote.server:
-            table = [row for name in MODELS for row in rows(name, measure(name, folder, hit, zygote, int(rounds)))]
+            table = [row for name in MODELS for row in rows(name, measure(name, folder, hit, zygote, pythons, int(rounds)))]
     print(f"{rounds} cold starts each, taking turns; {os.cpu_count()} processors\n")
     print(aligned([HEADINGS, *table]))
 

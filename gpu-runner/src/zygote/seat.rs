@@ -167,7 +167,7 @@ fn text(path: &Path) -> String {
 }
 
 /// The model's user must find the way, whatever files are made for by default here; that nothing can be written is for the walls to see to.
-fn make_folder(path: &Path) -> io::Result<()> {
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o755).create(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o755))
 }

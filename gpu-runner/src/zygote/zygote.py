@@ -107,7 +107,8 @@ def become_worker(report, handover, imports):
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
-    live_as(dict(variable.split(b"=", 1) for variable in variables), folder, ["-c"], first_on_path="")
+    os.environb.clear()
+    live_as(dict(variable.split(b"=", 1) for variable in variables), folder, ["python", "-c", WORKER], first_on_path="")
 
 
 def mind(requests, handover, worker):
@@ -136,12 +137,13 @@ def mind(requests, handover, worker):
         os._exit(0)
 
 
-def live_as(environment, folder, argv, first_on_path):
-    """Takes over all that a process is given when it starts."""
-    os.environb.clear()
+def live_as(environment, folder, command, first_on_path):
+    """Takes over all that a process is given when it starts, but what its seat has given it already."""
+    switch, rest = command[1], command[3:]
     os.environb.update(environment)
     os.chdir(folder)
-    sys.argv[:] = argv
+    sys.argv[:] = [switch, *rest]
+    sys.orig_argv[:] = command
     sys.path.insert(0, first_on_path)
     sys.modules["__main__"] = types.ModuleType("__main__")
 
@@ -195,7 +197,7 @@ def main():
         return lambda: exec(compile(WORKER, "<string>", "exec"), sys.modules["__main__"].__dict__)
     environment = {name.encode(): value.encode() for name, value in order["env"].items()}
     module, *arguments = order["module"]
-    live_as(environment, order["folder"], [module, *arguments], first_on_path=order["folder"])
+    live_as(environment, order["folder"], [sys.executable, "-m", module, *arguments], first_on_path=order["folder"])
     return lambda: runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -98,7 +98,8 @@ fn runtime() -> &'static Runtime {
 /// Runs a test in the house that most of them share.
 pub fn in_the_house<F: Future<Output = ()>>(test: impl FnOnce(&'static House) -> F) {
     static HOUSE: OnceLock<House> = OnceLock::new();
-    let house = HOUSE.get_or_init(|| runtime().block_on(House::open("shared", |config| (config.instances_max, config.zygotes_max) = (64, 1))));
+    let house =
+        HOUSE.get_or_init(|| runtime().block_on(House::open("shared", |config| (config.instances_max, config.zygotes_max) = (64, 1))));
     runtime().block_on(test(house));
 }
 

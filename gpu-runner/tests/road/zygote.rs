@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gpu_runner::IsolationWish;
 use protocol::prediction::{Errand, Rung};
 use protocol::wire::{Bundle, FailCode, Outcome};
 use serde_json::{Value, json};
@@ -264,6 +265,25 @@ class Predictor(BasePredictor):
         assert!(told["processes"].as_u64() <= Some(5) && told["user"].as_u64() >= Some(260_000), "{told}");
         assert_eq!(told["sockets"], json!([]));
     });
+}
+
+#[test]
+fn a_machine_without_walls_has_zygotes_too() {
+    in_a_house(
+        "zygotes-plain",
+        |config| (config.zygotes_max, config.isolation) = (1, IsolationWish::Off),
+        |house| async move {
+            for wanted in [Rung::EnvironmentHit, Rung::Zygote] {
+                let echo = house.project("echo", &salt(), &json!({"text": text()}), &text());
+                let ran = house.run(&echo, json!({"text": "x"})).await.succeeded();
+                assert_eq!(rung(&ran) == Rung::Zygote, wanted == Rung::Zygote, "{ran:?}");
+                house.wait_for_card(|card| card.zygotes == 1).await;
+            }
+            let runner = house.runner.clone();
+            house.close().await;
+            assert_eq!(named(&runner), 0, "no process is left");
+        },
+    );
 }
 
 #[test]
