@@ -145,7 +145,8 @@ def live_as(environment, folder, command, first_on_path):
     sys.argv[:] = [switch, *rest]
     sys.orig_argv[:] = command
     sys.path.insert(0, first_on_path)
-    sys.modules["__main__"] = types.ModuleType("__main__")
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    main.__annotations__ = {}
 
 
 def prepare(line, imports):
