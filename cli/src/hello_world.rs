@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use protocol::VersionConfig;
 use protocol::api::NewVersion;
-use protocol::manifest::{ModelProtocol, Resources, RunLimits};
+use protocol::manifest::{Driver, ModelProtocol, Resources, RunLimits};
 use protocol::money::Pricing;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -39,6 +39,7 @@ pub fn version() -> NewVersion {
     let signature = serde_json::from_value(signature).expect("the signature is well formed");
     let config = VersionConfig {
         protocol: ModelProtocol::Cog,
+        driver: Driver::Process,
         command: ["feira", "model", "hello-world"].map(str::to_owned).to_vec(),
         predictor: None,
         trainer: None,

@@ -52,7 +52,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum Call {
     /// Open the whole marketplace on this machine
-    Up(up::Up),
+    Up(Box<up::Up>),
     /// Say what this machine lacks: Python, uv, sandbox, GPU, disk, port
     Doctor(command::doctor::Doctor),
 
@@ -83,6 +83,9 @@ enum Call {
     Tag(command::tag::TagVersion),
     /// Point a model's `latest` at an earlier version
     Rollback(command::tag::Rollback),
+    /// Models that change hands: list, offer, accept, refuse
+    #[command(subcommand)]
+    Transfer(command::transfer::Transfer),
     /// What the account used and what it cost
     Usage(command::usage::Usage),
     /// Predictions: list, show
@@ -98,7 +101,7 @@ enum Call {
     /// API tokens: create, list, revoke
     #[command(subcommand)]
     Token(command::token::Token),
-    /// Accounts: create (operators)
+    /// Accounts: create, quota (operators)
     #[command(subcommand)]
     Account(command::account::Account),
     /// Credit: grant (operators)
@@ -107,6 +110,8 @@ enum Call {
     /// The ledger: verify
     #[command(subcommand)]
     Ledger(command::ledger::Ledger),
+    /// Remove files that no version names any more (operators)
+    Gc(command::gc::Gc),
     /// Hooks: check
     #[command(subcommand)]
     Hook(command::hook::Hook),
@@ -166,6 +171,7 @@ async fn execute(call: Call, context: &Context) -> anyhow::Result<Exit> {
         Call::Versions(versions) => versions.execute(context).await?,
         Call::Tag(tag) => tag.execute(context).await?,
         Call::Rollback(rollback) => rollback.execute(context).await?,
+        Call::Transfer(transfer) => transfer.execute(context).await?,
         Call::Usage(usage) => usage.execute(context).await?,
         Call::Predictions(predictions) => predictions.execute(context).await?,
         Call::Deployments(deployments) => deployments.execute(context).await?,
@@ -173,6 +179,7 @@ async fn execute(call: Call, context: &Context) -> anyhow::Result<Exit> {
         Call::Token(token) => token.execute(context).await?,
         Call::Account(account) => account.execute(context).await?,
         Call::Credit(credit) => credit.execute(context).await?,
+        Call::Gc(gc) => gc.execute(context).await?,
         Call::Hook(hook) => hook.execute(context).await?,
     }
     Ok(Exit::Success)

@@ -3,6 +3,7 @@
 
 mod bundle;
 mod cog;
+mod dockerignore;
 mod files;
 mod lock;
 pub mod openapi;

@@ -98,6 +98,13 @@ pub fn from_process(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// What the libraries of object stores read: addresses and credentials. Asked for where a store is opened, and kept nowhere.
+#[expect(clippy::disallowed_methods, reason = "the environment is read here and nowhere else")]
+pub fn of_stores() -> Vec<(String, String)> {
+    let utf8 = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    utf8.filter(|(name, _)| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

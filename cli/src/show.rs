@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use protocol::Prediction;
+use protocol::api::Storage;
 use serde::Serialize;
 
 /// Prints one document as JSON.
@@ -79,6 +80,15 @@ fn micros(micros: u64) -> String {
 
 fn seconds(seconds: f64) -> String {
     if seconds < 1.0 { format!("{:.0} ms", seconds * 1e3) } else { format!("{seconds:.2} s") }
+}
+
+/// What an account keeps, and how much it may.
+pub fn storage(storage: &Storage) -> String {
+    let kept = indicatif::HumanBytes(storage.kept_bytes + storage.reserved_bytes);
+    match storage.limit_bytes {
+        Some(limit) => format!("keeps {kept} of {}", indicatif::HumanBytes(limit)),
+        None => format!("keeps {kept}"),
+    }
 }
 
 /// The first line of a text, cut to what fits a row.

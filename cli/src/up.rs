@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use gateway::LimitsConfig;
 use gpu_runner::IsolationWish;
+use registry::StorageRules;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,10 @@ pub struct Up {
     /// Another database than the file in the home: postgres://…
     #[arg(long, env = "FEIRA_DATABASE_URL")]
     database_url: Option<String>,
+    /// Another store of files than the folder in the home, such as `s3://BUCKET/PREFIX`; its settings come from the environment, such as
+    /// `AWS_ACCESS_KEY_ID`
+    #[arg(long, env = "FEIRA_BLOBS", value_name = "URL")]
+    blobs: Option<String>,
     /// The region that predictions are shown in
     #[arg(long, env = "FEIRA_REGION", default_value = "local")]
     region: String,
@@ -54,6 +59,12 @@ pub struct Up {
     /// Send webhooks to private addresses too: for a network whose callers are all trusted with it
     #[arg(long, env = "FEIRA_WEBHOOK_PRIVATE")]
     webhook_private: bool,
+    /// What each account may keep in the registry, such as 500GB or 2TiB; as much as there is room for when not given
+    #[arg(long, env = "FEIRA_STORAGE_QUOTA", value_name = "SIZE", value_parser = byte_size::parse)]
+    storage_quota: Option<u64>,
+    /// Seconds for which a file stays that no version names any more and nobody has asked for
+    #[arg(long, env = "FEIRA_GC_GRACE", value_name = "SECONDS", default_value_t = 86_400)]
+    gc_grace: u64,
     /// Publish no demo models
     #[arg(long, env = "FEIRA_NO_DEMO")]
     no_demo: bool,
@@ -96,11 +107,13 @@ impl Up {
             listen: self.listen,
             public_url: self.public_url,
             database_url: self.database_url,
+            blobs: self.blobs,
             region: self.region,
             isolation: self.isolation,
             limits,
             retention: self.retention.map(Duration::from_secs),
             webhook_private: self.webhook_private,
+            storage: StorageRules { limit: self.storage_quota, grace: Duration::from_secs(self.gc_grace) },
             idle_seconds: self.idle_seconds,
             instances_max: self.instances_max,
             weights_bytes_max: self.weights_bytes_max,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fabric::{Fabric, FabricError};
+use protocol::manifest::Driver;
 use protocol::prediction::Errand;
 use protocol::wire::{Assignment, Bundle, Ended, Event, Grant, Outcome, RunnerCard};
 use protocol::{Clock, Entropy, PredictionId, Timestamp};
@@ -96,6 +97,7 @@ fn a_card_stands_until_its_runner_leaves() {
         region: "local".to_owned(),
         hardware: vec!["cpu".to_owned()],
         accepting: true,
+        drivers: vec![Driver::Process],
         isolation: "none".to_owned(),
         versions: Vec::new(),
         zygotes: 0,

@@ -64,7 +64,7 @@ impl FromRequestParts<Gateway> for Granted {
     }
 }
 
-async fn authenticate(gateway: &Gateway, secret: &str) -> Result<Option<Caller>, Refused> {
+pub(crate) async fn authenticate(gateway: &Gateway, secret: &str) -> Result<Option<Caller>, Refused> {
     match gateway.keys().session(secret) {
         Some(session) => signed_in(gateway, session).await,
         None => Ok(gateway.registry().authenticate(secret).await?),
@@ -72,7 +72,7 @@ async fn authenticate(gateway: &Gateway, secret: &str) -> Result<Option<Caller>,
 }
 
 /// The caller behind a session: it may what its token may, as long as that is not revoked.
-async fn signed_in(gateway: &Gateway, session: Session) -> Result<Option<Caller>, Refused> {
+pub(crate) async fn signed_in(gateway: &Gateway, session: Session) -> Result<Option<Caller>, Refused> {
     let Some(account) = gateway.registry().find_account_by_id(&session.account).await? else { return Ok(None) };
     let tokens = gateway.registry().list_tokens(&session.account).await?;
     let token = tokens.into_iter().find(|token| token.id == session.token);

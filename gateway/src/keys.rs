@@ -18,6 +18,8 @@ const STREAM_SECONDS: i64 = 7 * 24 * 3_600;
 /// Longer than the longest setup and run together.
 const GRANT_SECONDS: i64 = 2 * 3_600;
 pub(crate) const FILE_ADDRESS_SECONDS: i64 = 3_600;
+/// OCI clients ask for another when one is over.
+pub(crate) const PASS_SECONDS: i64 = 300;
 
 /// What a signature is for; one made for one purpose is worth nothing for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,7 @@ enum Purpose {
     Visitor,
     Stream,
     Grant,
+    Pass,
 }
 
 impl Purpose {
@@ -35,6 +38,7 @@ impl Purpose {
             Self::Visitor => "visitor",
             Self::Stream => "stream",
             Self::Grant => "grant",
+            Self::Pass => "oci",
         }
     }
 
@@ -45,6 +49,7 @@ impl Purpose {
             Self::Visitor => i64::MAX / 2_000_000,
             Self::Stream => STREAM_SECONDS,
             Self::Grant => GRANT_SECONDS,
+            Self::Pass => PASS_SECONDS,
         }
     }
 }
@@ -88,6 +93,22 @@ pub(crate) struct Attempt {
     pub prediction: PredictionId,
     /// From 1.
     pub number: u32,
+}
+
+/// What an OCI client may do for a few minutes: of what its API token may, that which it asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pass {
+    /// Whose it is; everybody's when there is none.
+    pub session: Option<Session>,
+    pub access: Vec<Access>,
+}
+
+/// What may be done with a repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Access {
+    pub repository: String,
+    pub pull: bool,
+    pub push: bool,
 }
 
 /// The keys of this installation, made from one secret that its operator holds.
@@ -148,6 +169,14 @@ impl Keys {
 
     pub(crate) fn grant(&self, token: &str) -> Option<GrantScope> {
         self.check_json(Purpose::Grant, token)
+    }
+
+    pub(crate) fn sign_pass(&self, pass: &Pass) -> String {
+        self.sign_json(Purpose::Pass, pass)
+    }
+
+    pub(crate) fn pass(&self, token: &str) -> Option<Pass> {
+        self.check_json(Purpose::Pass, token)
     }
 
     /// The signature in a file's download address, over `"{owner} {id} {expiry}"` as Replicate documents it.

@@ -1,5 +1,6 @@
 //! The one place where errors become answers: `application/problem+json`. What the caller may know goes into `detail`, the rest to the log.
 
+pub(crate) mod oci;
 pub(crate) mod openai;
 
 use axum::response::{IntoResponse, Response};
@@ -106,6 +107,14 @@ impl From<Refusal> for Refused {
                     "The deployment {deployment} runs nothing: its max_instances is 0. Set it to 1 or more with PATCH /v1/deployments/{deployment}, then try again"
                 ),
             ),
+            Refusal::NoDriver { driver } => Problem::new(
+                422,
+                "No runner can start it",
+                format!(
+                    "This version needs a runner with the driver `{}`, and none has it; ask the operator for one, or publish the project with `feira push`, which needs none",
+                    driver.name()
+                ),
+            ),
             Refusal::NotTrainable => Problem::new(
                 422,
                 "Version cannot be trained",
@@ -165,8 +174,10 @@ impl From<UploadError> for Refused {
                 Problem::new(422, "Wrong bytes", detail)
             }
             UploadError::TooMany { .. } => Problem { retry_after: Some(60), ..Problem::new(429, "Too many uploads", detail) },
+            UploadError::Body(_) => Problem::new(400, "Broken off", detail),
             UploadError::Blob(error) => return error.into(),
-            other => internal(&other),
+            UploadError::Registry(error) => return error.into(),
+            other @ UploadError::Spool(_) => internal(&other),
         })
     }
 }
@@ -187,6 +198,11 @@ impl From<RegistryError> for Refused {
                 "Nothing earlier",
                 "Before the version that latest points at there is none that is still there; name the one you want, or publish one that mends it",
             ),
+            RegistryError::ModelMoved { .. } => Problem::new(409, "Moved", detail),
+            RegistryError::AccountUnknown => return Self::not_found("account"),
+            RegistryError::OfferUnknown => Problem::new(404, "Not found", detail),
+            RegistryError::OverLimit(_) => Problem::new(413, "Storage limit reached", detail),
+            RegistryError::BlobCollected => unavailable(&detail),
             RegistryError::DeploymentUnknown => return Self::not_found("deployment"),
             RegistryError::DeploymentChanged => {
                 Problem::new(409, "Conflict", "The deployment was changed at the same moment; look at it, and change it again")

@@ -10,6 +10,7 @@ mod deployments;
 mod downloads;
 mod files;
 mod models;
+mod oci;
 mod openai;
 mod operations;
 mod predictions;
@@ -18,9 +19,11 @@ mod publish;
 mod pulls;
 mod range;
 mod runner;
+mod storage;
 mod streams;
 mod tags;
 mod trainings;
+mod transfers;
 mod usage;
 mod versions;
 mod webhooks;
@@ -50,6 +53,9 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
             OpenApiRouter::new()
                 .routes(routes!(account::get_account))
                 .routes(routes!(account::get_balance))
+                .routes(routes!(storage::get_storage))
+                .routes(routes!(storage::set_limit))
+                .routes(routes!(storage::collect))
                 .routes(routes!(usage::get_usage))
                 .routes(routes!(account::create_session))
                 .routes(routes!(account::list_tokens, account::create_token))
@@ -68,6 +74,9 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
                 .routes(routes!(versions::list_versions, publish::create_version))
                 .routes(routes!(versions::get_version, versions::delete_version))
                 .routes(routes!(pulls::get_manifest))
+                .routes(routes!(transfers::list_transfers))
+                .routes(routes!(transfers::offer_model, transfers::end_offer))
+                .routes(routes!(transfers::accept_offer))
                 .routes(routes!(tags::list_tags))
                 .routes(routes!(tags::move_tag))
                 .routes(routes!(tags::list_moves))
@@ -96,7 +105,7 @@ pub(crate) fn v1() -> OpenApiRouter<Gateway> {
                 .routes(routes!(downloads::download_named))
                 .routes(routes!(blobs::head_blob, pulls::get_blob, blobs::put_blob))
                 .routes(routes!(blobs::begin_upload))
-                .routes(routes!(blobs::get_upload, blobs::append_upload, blobs::finish_upload))
+                .routes(routes!(blobs::get_upload, blobs::append_upload, blobs::finish_upload, blobs::cancel_upload))
                 .routes(routes!(operations::list_runners)),
         )
         .nest("/openai/v1", openai::routes())
@@ -111,9 +120,11 @@ fn with_query((schemas, paths, methods): UtoipaMethodRouter<Gateway>) -> UtoipaM
 pub fn router(gateway: Gateway, pages: Option<Router>) -> Router {
     let (v1, openapi) = v1().split_for_parts();
     let openapi = crate::openapi::complete(&openapi).to_string();
+    let in_ocis_words = axum::middleware::from_fn_with_state(gateway.clone(), crate::problem::oci::in_ocis_words);
     let api = v1
         .layer(axum::middleware::map_response(told_as_problem))
         .merge(runner::routes())
+        .merge(oci::routes().layer(axum::middleware::map_response(told_as_problem)))
         .route("/livez", get(operations::livez))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))
@@ -138,6 +149,7 @@ pub fn router(gateway: Gateway, pages: Option<Router>) -> Router {
     Router::new()
         .fallback_service(tower::util::MapRequest::new(api.into_service(), to_v1))
         .layer(axum::middleware::from_fn(crate::problem::openai::in_openais_words))
+        .layer(in_ocis_words)
         .layer(DefaultBodyLimit::disable())
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fabric::Directory;
+use protocol::manifest::Driver;
 use protocol::wire::{Bundle, Grant, RunnerCard, VersionCard};
 use protocol::{Clock, Timestamp};
 use tokio::time::Instant;
@@ -49,6 +50,7 @@ impl Cards {
             region: config.region.clone(),
             hardware: skus.into_iter().collect(),
             accepting: true,
+            drivers: vec![Driver::Process],
             isolation: site.sandbox.describe().to_owned(),
             versions: Vec::new(),
             zygotes: 0,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
+use crate::manifest::Driver;
 use crate::money::{Credits, Price, Pricing};
 use crate::prediction::Prediction;
 
@@ -130,8 +131,35 @@ pub struct Version {
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     pub cog_version: String,
+    /// What a runner must have to start it; a process, which all have, when it is not there.
+    #[serde(default, skip_serializing_if = "Driver::is_process")]
+    pub driver: Driver,
     #[schema(value_type = Object)]
     pub openapi_schema: Value,
+    /// What a caller should know of its files; absent where there is nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<FileWarning>,
+}
+
+/// What was found in a file of a version when it was published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FileWarning {
+    #[schema(example = "weights/model.pt")]
+    pub path: String,
+    pub kind: FileWarningKind,
+    /// For people.
+    pub detail: String,
+    /// What loading it imports, as far as that can be read without doing it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["collections.OrderedDict", "torch._utils._rebuild_tensor_v2"]))]
+    pub imports: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FileWarningKind {
+    /// Loading it runs what it says.
+    Pickle,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -196,6 +224,29 @@ pub struct Configuration {
     pub min_instances: u32,
     /// 0 is off.
     pub max_instances: u32,
+}
+
+/// A model that its owner would give to another account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Transfer {
+    #[schema(example = "ada/echo")]
+    pub model: String,
+    /// The names of accounts.
+    pub from: String,
+    pub to: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub offered_at: Timestamp,
+}
+
+/// What an account keeps in the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Storage {
+    /// What its versions name, and what it has sent and not yet published.
+    pub kept_bytes: u64,
+    /// Of uploads under way, counted from their beginning.
+    pub reserved_bytes: u64,
+    /// What it may keep; null is no limit.
+    pub limit_bytes: Option<u64>,
 }
 
 /// Where a tag of a model points, or pointed.

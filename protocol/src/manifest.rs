@@ -111,6 +111,9 @@ impl Manifest {
 #[serde(deny_unknown_fields)]
 pub struct VersionConfig {
     pub protocol: ModelProtocol,
+    /// What a runner must have to start it.
+    #[serde(default, skip_serializing_if = "Driver::is_process")]
+    pub driver: Driver,
     /// What starts the model's server, with `PORT` in its environment. Empty for a Cog predictor: Cog's own server is started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
@@ -183,6 +186,30 @@ impl VersionConfig {
         match errand {
             Errand::Predict => self.output_schema(),
             Errand::Train => &self.openapi_schema["components"]["schemas"]["TrainingOutput"],
+        }
+    }
+}
+
+/// How an instance comes to life on a runner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Driver {
+    /// A process of the version's own files.
+    #[default]
+    Process,
+    /// A container of the image that the version is, as Cog builds them.
+    Oci,
+}
+
+impl Driver {
+    pub const fn is_process(&self) -> bool {
+        matches!(self, Self::Process)
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Oci => "oci",
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::digest::VersionId;
 use crate::id::PredictionId;
-use crate::manifest::{VersionConfig, VersionFile};
+use crate::manifest::{Driver, VersionConfig, VersionFile};
 use crate::name::ModelRef;
 use crate::prediction::{ColdStart, Errand};
 
@@ -207,6 +207,9 @@ pub struct RunnerCard {
     pub hardware: Vec<String>,
     /// Whether it takes new assignments.
     pub accepting: bool,
+    /// What it can start.
+    #[serde(default = "processes")]
+    pub drivers: Vec<Driver>,
     /// What protects it and its models from each other, in words: `namespaces, own user, no network`.
     pub isolation: String,
     pub versions: Vec<VersionCard>,
@@ -214,6 +217,11 @@ pub struct RunnerCard {
     #[serde(default)]
     pub zygotes: u32,
     pub seen_at: Timestamp,
+}
+
+/// What runners start that do not say it.
+fn processes() -> Vec<Driver> {
+    vec![Driver::Process]
 }
 
 /// How one version stands on one runner.

@@ -128,7 +128,7 @@ impl Registry {
 }
 
 fn read_version(model: &ModelRef, id: &VersionId, stored: StoredVersion) -> Result<VersionRow, RegistryError> {
-    let files = stored.manifest.files();
+    let files = stored.files;
     let schema = &stored.config.openapi_schema;
     let corrupt = |_| RegistryError::Corrupt { what: "version", id: id.to_string() };
     let trainer = stored.config.trainer.as_ref();
@@ -140,6 +140,7 @@ fn read_version(model: &ModelRef, id: &VersionId, stored: StoredVersion) -> Resu
         files: files.clone().into(),
         bundle: Arc::new(Bundle { model: model.clone(), version: *id, config: stored.config.clone(), files }),
         config: Arc::new(stored.config),
+        warnings: stored.warnings.into(),
         created_at: stored.created_at,
     })
 }

@@ -6,6 +6,7 @@ use store::StoreError;
 
 use crate::blobs::BlobError;
 use crate::deployments::BadScale;
+use crate::storage::OverLimit;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
@@ -18,6 +19,12 @@ pub enum RegistryError {
     /// Also what a stranger is told of a private model.
     #[error("the model does not exist, or is not yours to see")]
     ModelUnknown,
+    #[error("the model has changed hands, and is {to} now")]
+    ModelMoved { to: ModelRef },
+    #[error("there is no such account")]
+    AccountUnknown,
+    #[error("the model was not offered to this account, or is no longer")]
+    OfferUnknown,
     #[error("only the owner may do this")]
     NotOwner,
     #[error("only a private model without versions can be deleted")]
@@ -32,6 +39,11 @@ pub enum RegistryError {
     VersionUnknown,
     #[error("before the version that latest points at there is none that is still there")]
     NothingEarlier,
+    #[error(transparent)]
+    OverLimit(#[from] OverLimit),
+    /// Between the look at a blob and the row that names it: nobody named it, and its time was over.
+    #[error("some of the bytes were cleared away in the same moment: send them again")]
+    BlobCollected,
     #[error("a model's tags have at most {max} names")]
     TooManyTags { max: i64 },
     /// Also what a stranger is told of another's deployment.

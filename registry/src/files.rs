@@ -9,7 +9,7 @@ use protocol::{Digest, PredictionId, Timestamp, id};
 use serde_json::{Map, Value};
 
 use crate::cursor::{Direction, Page, Scan};
-use crate::db::file;
+use crate::db::{blob, file};
 use crate::{Registry, RegistryError};
 
 /// Bytes, as in most file systems.
@@ -87,7 +87,19 @@ impl Registry {
             expires_at: new.expires_at,
         };
         let created = row.clone();
-        self.db.write(move |tx| Box::pin(async move { file::insert(tx, &row).await })).await?;
+        let digest = row.digest;
+        let insert = self.db.write(move |tx| {
+            Box::pin(async move {
+                blob::touch(tx, &[row.digest], row.created_at).await?;
+                file::insert(tx, &row).await
+            })
+        });
+        insert.await?;
+        // Its digest was not known before its last byte: it may have been taken for a blob that was there, and whose time was over.
+        if self.blobs.head(&digest).await?.is_none() {
+            self.delete_file(&created.account_id, &created.id).await?;
+            return Err(RegistryError::BlobCollected);
+        }
         Ok(created)
     }
 

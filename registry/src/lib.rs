@@ -6,6 +6,8 @@ mod blobs;
 mod cache;
 mod caller;
 mod catalogue;
+mod claims;
+mod collect;
 mod collections;
 mod cursor;
 mod db;
@@ -14,14 +16,18 @@ mod error;
 mod files;
 mod hook_publisher;
 mod input;
+mod intake;
 mod models;
+mod oci;
 mod pending;
 mod search;
+mod storage;
 mod tags;
 mod tend;
 #[cfg(test)]
 mod testing;
 mod tokens;
+mod transfers;
 mod uploads;
 mod versions;
 
@@ -30,11 +36,13 @@ use std::sync::Arc;
 
 use protocol::{Clock, Entropy, ModelRef};
 use store::Db;
+use tokio::sync::Semaphore;
 
 pub use accounts::{Account, AccountKind, Role};
-pub use blobs::{BLOB_BYTES_MAX, Blob, BlobError, Blobs, Stored};
+pub use blobs::{BLOB_BYTES_MAX, Blob, BlobError, Blobs, StoreFault, Stored};
 pub use caller::Caller;
 pub use catalogue::Catalogued;
+pub use collect::Collected;
 pub use collections::{Collection, CollectionPatch};
 pub use cursor::{Direction, PAGE_ROWS, Page};
 pub use deployments::{BadScale, Deployment, NewDeployment, Release, ReleaseChange, Scale};
@@ -43,15 +51,19 @@ pub use files::{FileRow, NewFile, Received};
 pub use hook_publisher::{HookPublisher, OpenHookError};
 pub use input::{BadSchema, InputSchema};
 pub use models::{Links, ModelPatch, ModelRow, ModelSort, ModelsOf, NewModel, Visibility};
+pub use oci::{ManifestRef, ManifestRow, NewManifest, OciError, PushedManifest, ReferrersOf};
 pub use search::Found;
+pub use storage::{OverLimit, StorageRules, StorageUse};
 pub use tags::TagMove;
 pub use tokens::{NewToken, Scope, Scopes, TokenRow, UnknownScope, looks_like_a_token};
-pub use uploads::{Upload, UploadError};
+pub use transfers::Offer;
+pub use uploads::{Piece, Upload, UploadError};
 pub use versions::{PublishError, Published, VersionRow, VersionSummary};
 
 use cache::Cache;
 use catalogue::Catalogue;
 use pending::Pending;
+use storage::Storage;
 use uploads::Uploads;
 
 /// What a registry stands on.
@@ -82,6 +94,9 @@ pub struct Registry {
     catalogue: Arc<Catalogue>,
     deployments: Arc<Cache<ModelRef, Arc<Deployment>>>,
     pending: Arc<Pending>,
+    /// Places for looks into files that are to be published.
+    looks: Arc<Semaphore>,
+    storage: Arc<Storage>,
 }
 
 impl Registry {
@@ -98,7 +113,15 @@ impl Registry {
             catalogue: Arc::default(),
             deployments: Arc::new(Cache::new(deployments::DEPLOYMENTS_MAX, deployments::DEPLOYMENTS_TTL_MS)),
             pending: Arc::default(),
+            looks: Arc::new(Semaphore::new(intake::LOOKS_AT_ONCE)),
+            storage: Arc::new(Storage::new(StorageRules::default())),
         }
+    }
+
+    /// The same registry under other rules of what is kept.
+    #[must_use]
+    pub fn with_storage(self, rules: StorageRules) -> Self {
+        Self { storage: Arc::new(Storage::new(rules)), ..self }
     }
 
     pub fn blobs(&self) -> &Blobs {

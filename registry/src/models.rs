@@ -6,11 +6,11 @@ use protocol::{ModelRef, PredictionId, Pricing, Timestamp, VersionId, id};
 
 use crate::caller::Caller;
 use crate::cursor::{Direction, Page, Scan};
-use crate::db::model;
+use crate::db::{model, offer};
 use crate::{Registry, RegistryError};
 
 /// Replicate's own limit.
-const MODELS_PER_ACCOUNT_MAX: i64 = 1_000;
+pub(crate) const MODELS_PER_ACCOUNT_MAX: i64 = 1_000;
 const DESCRIPTION_BYTES_MAX: usize = 2_000;
 const README_BYTES_MAX: usize = 256 * 1024;
 const WORD_BYTES_MAX: usize = 63;
@@ -169,7 +169,8 @@ impl Registry {
                     if model::count(tx, &row.model.owner).await? >= MODELS_PER_ACCOUNT_MAX {
                         return Err(RegistryError::TooManyModels { max: MODELS_PER_ACCOUNT_MAX });
                     }
-                    let fresh = model::insert(tx, &row, &readme).await?;
+                    let is_free = !offer::was_left(tx, &row.model).await?;
+                    let fresh = is_free && model::insert(tx, &row, &readme).await?;
                     fresh.then_some(()).ok_or(RegistryError::ModelTaken { model: row.model })
                 })
             })
@@ -253,6 +254,9 @@ impl Registry {
 
     pub(crate) async fn require_own_model(&self, caller: &Caller, model: &ModelRef) -> Result<Arc<ModelRow>, RegistryError> {
         let row = self.find_model(model, &caller.account.id).await?.ok_or(RegistryError::ModelUnknown)?;
+        if row.model != *model {
+            return Err(RegistryError::ModelMoved { to: row.model.clone() });
+        }
         if row.owner_id == caller.account.id { Ok(row) } else { Err(RegistryError::NotOwner) }
     }
 }

@@ -1,6 +1,7 @@
 //! Tags: names that point at a version now and may point at another later. Each move is written down, and none is ever unwritten.
 
 use protocol::{ModelRef, Tag, Timestamp, VersionId};
+use store::Tx;
 
 use crate::caller::Caller;
 use crate::cursor::{Direction, Page, Scan};
@@ -27,6 +28,7 @@ pub struct TagMove {
 #[derive(Clone, Debug)]
 pub(crate) struct Pointing {
     pub(crate) tag: Tag,
+    /// Or the digest of a manifest that is none.
     pub(crate) version: VersionId,
     pub(crate) moved_by_id: String,
     pub(crate) moved_at: Timestamp,
@@ -99,6 +101,19 @@ impl Registry {
         self.catalogue.forget_model(model);
         Ok(moved)
     }
+}
+
+/// Gives a manifest that is there a name. Where the name points there already, nothing is written.
+pub(crate) async fn name(tx: &mut Tx, model_id: &str, to: Pointing) -> Result<(), RegistryError> {
+    match tag::resolve(tx, model_id, &to.tag).await? {
+        Some(current) if current == *to.version.digest() => return Ok(()),
+        None if tag::count(tx, model_id).await? >= TAGS_PER_MODEL_MAX => {
+            return Err(RegistryError::TooManyTags { max: TAGS_PER_MODEL_MAX });
+        }
+        _ => {}
+    }
+    tag::point(tx, model_id, &to).await?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,19 +1,48 @@
-//! The registry's own upkeep: writes what was noted in memory, and clears away what has expired.
+//! The registry's own upkeep: writes what was noted in memory, clears away what has expired, and collects blobs that nothing names.
 
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::db::{file, model, token};
+use crate::db::{file, model, named_blob, token};
 use crate::{Registry, RegistryError};
 
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
 const SWEEP_EVERY: Duration = Duration::from_mins(15);
+const COLLECT_EVERY: Duration = Duration::from_hours(1);
+/// A start has enough to do.
+const COLLECT_FIRST: Duration = Duration::from_mins(10);
+/// A week: the slowest push of the largest weights has named them by then.
+const UNCLAIMED_MS_MAX: i64 = 7 * 24 * 60 * 60 * 1_000;
 
 impl Registry {
     /// Does the upkeep until it is told to stop, and then writes what is still noted. Its caller owns the task, of which there is one.
     pub async fn tend(&self, stop: CancellationToken) {
+        // A collection may take long, and what was noted must not wait for it.
+        tokio::join!(self.tend_notes(&stop), self.tend_blobs(&stop));
+    }
+
+    async fn tend_blobs(&self, stop: &CancellationToken) {
+        let mut collect = interval_at(Instant::now() + COLLECT_FIRST, COLLECT_EVERY);
+        collect.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let collecting = async {
+            loop {
+                collect.tick().await;
+                match self.collect().await {
+                    Ok(collected) if collected.blobs > 0 => tracing::info!(blobs = collected.blobs, bytes = collected.bytes, "collected"),
+                    collected => log_failure("collection", collected.map(drop)),
+                }
+            }
+        };
+        // Dropped wherever it stands: what it had not finished, the next one does.
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = collecting => {}
+        }
+    }
+
+    async fn tend_notes(&self, stop: &CancellationToken) {
         let mut flush = interval(FLUSH_EVERY);
         let mut sweep = interval(SWEEP_EVERY);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -49,10 +78,13 @@ impl Registry {
         written.await.inspect_err(|_: &RegistryError| self.pending.put_back(kept))
     }
 
-    /// Clears away uploads that nobody continues and files whose time is over.
+    /// Clears away uploads that nobody continues, files whose time is over, and blobs that no manifest came to name.
     pub async fn sweep(&self) -> Result<(), RegistryError> {
+        self.list_old_versions().await?;
         let now = self.clock.now();
         self.db.write(move |tx| Box::pin(file::expire(tx, now))).await?;
+        let unclaimed = now.plus_millis(-UNCLAIMED_MS_MAX);
+        self.db.write(move |tx| Box::pin(named_blob::expire_loose(tx, unclaimed))).await?;
         self.uploads.sweep(now).await.map_err(|error| RegistryError::Blob(crate::BlobError::Read(error)))
     }
 }

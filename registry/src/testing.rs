@@ -95,7 +95,13 @@ impl House {
         self.execute(format!("alter table {table}_broken rename to {table}")).await;
     }
 
-    async fn execute(&self, statement: String) {
+    /// As a database was before manifests were listed in it.
+    pub(crate) async fn forget_manifests(&self) {
+        self.execute("delete from named_blob".to_owned()).await;
+        self.execute("delete from manifest".to_owned()).await;
+    }
+
+    pub(crate) async fn execute(&self, statement: String) {
         let execute = self.db.write(move |tx| {
             Box::pin(async move {
                 sqlx::query(AssertSqlSafe(statement)).execute(tx).await?;

@@ -1,31 +1,34 @@
 //! Resumable uploads: a partial file in the spool whose name says what it is to become and whose length says how far it is.
 //!
-//! The file is the whole state, so that an upload survives a restart, and the same blob begun again goes on where it stopped. The spool is
-//! a local directory: several gateways need sticky uploads, or a spool that they share.
+//! The file is the whole state, so that an upload survives a restart, and the same blob begun again goes on where it stopped. OCI clients say
+//! only at the end what they have sent: the name of such an upload says nothing but which one it is. The spool is a local directory:
+//! several gateways need sticky uploads, or a spool that they share.
+
+mod target;
 
 use std::collections::HashSet;
 use std::error::Error;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use protocol::{Digest, Timestamp};
-use tokio::fs::{self, File, OpenOptions};
-use tokio::io::{AsyncSeekExt, AsyncWriteExt};
-use tokio_util::io::ReaderStream;
+use tokio::fs::{self, OpenOptions};
 
-use crate::Registry;
 use crate::blobs::{BLOB_BYTES_MAX, BlobError, Blobs, Stored};
 use crate::caller::Caller;
+use crate::storage::OverLimit;
+use crate::uploads::target::{Target, parse};
+use crate::{Registry, RegistryError};
 
 /// After a day without a byte, nobody comes back.
 const IDLE_MICROS_MAX: u64 = 24 * 60 * 60 * 1_000_000;
 const UPLOADS_PER_ACCOUNT_MAX: usize = 256;
-const READ_BYTES: usize = 1024 * 1024;
 
 /// How far an upload is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +36,18 @@ pub struct Upload {
     pub id: String,
     /// Bytes received, from the beginning and without gaps.
     pub offset: u64,
-    /// Bytes when complete.
+    /// Bytes when complete; of an upload that was not announced, the most that it may have.
     pub size: u64,
+}
+
+/// Bytes that arrive for an upload.
+#[derive(Debug)]
+pub struct Piece<S> {
+    /// Where they begin; where the upload stands if nothing is said.
+    pub offset: Option<u64>,
+    /// Where they end, if that is known.
+    pub end: Option<u64>,
+    pub bytes: S,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +74,8 @@ pub enum UploadError {
     Blob(#[source] BlobError),
     #[error("the spool failed")]
     Spool(#[from] io::Error),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
 }
 
 /// The spool, and which of its files are being written.
@@ -68,26 +83,65 @@ pub enum UploadError {
 pub(crate) struct Uploads {
     spool: PathBuf,
     blobs: Blobs,
-    busy: Mutex<HashSet<PathBuf>>,
-}
-
-/// What an upload is to become. Its text is the upload's id and the name of its file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Target {
-    digest: Digest,
-    size: u64,
+    busy: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 /// The right to write to an upload, for one request at a time.
-struct Turn<'u> {
-    uploads: &'u Uploads,
+#[derive(Debug)]
+struct Turn {
+    busy: Arc<Mutex<HashSet<PathBuf>>>,
     path: PathBuf,
+}
+
+/// The file of an upload while bytes are added. A write that outlives its request keeps the turn until it has landed: nobody hashes or
+/// links a file that still changes.
+#[derive(Debug)]
+struct Spooled {
+    file: std::fs::File,
+    _turn: Arc<Turn>,
 }
 
 impl Registry {
     /// Begins the upload of a blob, or finds the one that this account began before.
     pub async fn begin_upload(&self, caller: &Caller, digest: Digest, size: u64) -> Result<Upload, UploadError> {
-        self.uploads.begin(&caller.account.id, Target { digest, size }).await
+        let (account_id, target) = (&caller.account.id, Target::Announced { digest, size });
+        let _turn = self.storage.begin().await;
+        // One that was begun before has its room.
+        if self.uploads.status(account_id, target).await.is_err() {
+            self.require_room(account_id, &digest, size).await?;
+        }
+        self.uploads.begin(account_id, target).await
+    }
+
+    /// Begins an upload of which nothing is known yet.
+    pub async fn open_upload(&self, caller: &Caller) -> Result<Upload, UploadError> {
+        self.uploads.begin(&caller.account.id, Target::open(&self.entropy)).await
+    }
+
+    /// Adds a piece, and answers the new offset. What arrived before an error is kept.
+    pub async fn append_piece<S, E>(&self, caller: &Caller, id: &str, piece: Piece<S>) -> Result<u64, UploadError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (account_id, target) = (&caller.account.id, parse(id)?);
+        let room = self.room_of(account_id, target).await?;
+        self.uploads.append(account_id, target, room.bytes_max, piece).await.map_err(|error| room.explain(error))
+    }
+
+    /// Adds the last piece, if there is one, and makes a blob of all that has arrived. With the wrong hash the upload is thrown away.
+    pub async fn close_upload<S, E>(&self, caller: &Caller, id: &str, digest: &Digest, last: Piece<S>) -> Result<Stored, UploadError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (account_id, target) = (&caller.account.id, parse(id)?);
+        let room = self.room_of(account_id, target).await?;
+        self.claim_blobs(&[*digest]).await?;
+        let closed = self.uploads.close(account_id, target, room.bytes_max, digest, last).await;
+        let stored = closed.map_err(|error| room.explain(error))?;
+        self.hold(account_id, stored.digest, stored.size).await?;
+        Ok(stored)
     }
 
     /// Adds bytes at `offset`, which must be where the upload stands, and answers the new offset. What arrived before an error is kept.
@@ -96,7 +150,7 @@ impl Registry {
         S: Stream<Item = Result<Bytes, E>> + Send,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        self.uploads.append(&caller.account.id, parse(id)?, offset, stream).await
+        self.append_piece(caller, id, Piece { offset: Some(offset), end: None, bytes: stream }).await
     }
 
     pub async fn upload_status(&self, caller: &Caller, id: &str) -> Result<Upload, UploadError> {
@@ -105,17 +159,56 @@ impl Registry {
 
     /// Hashes what has arrived and makes a blob of it. With the wrong hash the upload is thrown away.
     pub async fn finish_upload(&self, caller: &Caller, id: &str) -> Result<Stored, UploadError> {
-        self.uploads.finish(&caller.account.id, parse(id)?).await
+        let (account_id, target) = (&caller.account.id, parse(id)?);
+        if let Target::Announced { digest, .. } = target {
+            self.claim_blobs(&[digest]).await?;
+        }
+        let stored = self.uploads.finish(account_id, target).await?;
+        self.hold(account_id, stored.digest, stored.size).await?;
+        Ok(stored)
+    }
+
+    /// Throws an upload away, and gives its room back.
+    pub async fn cancel_upload(&self, caller: &Caller, id: &str) -> Result<(), UploadError> {
+        self.uploads.cancel(&caller.account.id, parse(id)?).await
+    }
+
+    /// What was announced has its room; what was not takes what there is.
+    async fn room_of(&self, account_id: &str, target: Target) -> Result<Room, UploadError> {
+        if let Target::Announced { size, .. } = target {
+            return Ok(Room { bytes_max: size, over: None });
+        }
+        let received = self.uploads.status(account_id, target).await?.offset;
+        let in_use = self.storage_of(account_id).await?;
+        let Some((room, limit)) = in_use.room().zip(in_use.limit) else { return Ok(Room { bytes_max: BLOB_BYTES_MAX, over: None }) };
+        let over = OverLimit { used: in_use.kept + in_use.reserved, asked: room + 1, limit };
+        Ok(Room { bytes_max: (received + room).min(BLOB_BYTES_MAX), over: Some(over) })
+    }
+}
+
+/// How large an upload may become, and what is said to one that becomes larger.
+struct Room {
+    bytes_max: u64,
+    over: Option<OverLimit>,
+}
+
+impl Room {
+    fn explain(&self, error: UploadError) -> UploadError {
+        match (error, self.over) {
+            (UploadError::TooLong { .. } | UploadError::Blob(BlobError::TooLarge { .. }), Some(over)) => RegistryError::from(over).into(),
+            (error, _) => error,
+        }
     }
 }
 
 impl Uploads {
     pub(crate) fn new(spool: PathBuf, blobs: Blobs) -> Self {
-        Self { spool, blobs, busy: Mutex::default() }
+        Self { spool, blobs, busy: Arc::default() }
     }
 
+    /// Gives an upload its place in the spool. Every upload begins here, whichever way it came.
     async fn begin(&self, account_id: &str, target: Target) -> Result<Upload, UploadError> {
-        if target.size > BLOB_BYTES_MAX {
+        if target.bytes_max() > BLOB_BYTES_MAX {
             return Err(UploadError::TooLarge { bytes_max: BLOB_BYTES_MAX });
         }
         let folder = self.spool.join(account_id);
@@ -130,46 +223,87 @@ impl Uploads {
 
     async fn status(&self, account_id: &str, target: Target) -> Result<Upload, UploadError> {
         let offset = length_of(&self.path_of(account_id, target)).await?.ok_or(UploadError::Unknown)?;
-        Ok(Upload { id: target.to_string(), offset, size: target.size })
+        Ok(Upload { id: target.to_string(), offset, size: target.bytes_max() })
     }
 
-    async fn append<S, E>(&self, account_id: &str, target: Target, offset: u64, stream: S) -> Result<u64, UploadError>
+    async fn append<S, E>(&self, account_id: &str, target: Target, bytes_max: u64, piece: Piece<S>) -> Result<u64, UploadError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.take_turn(account_id, target)?.append(bytes_max, piece).await
+    }
+
+    async fn finish(&self, account_id: &str, target: Target) -> Result<Stored, UploadError> {
+        let Target::Announced { digest, size } = target else { return Err(UploadError::Unknown) };
+        let turn = self.take_turn(account_id, target)?;
+        let received = length_of(&turn.path).await?.ok_or(UploadError::Unknown)?;
+        if received < size {
+            return Err(UploadError::Incomplete { received, size });
+        }
+        self.make_blob(&turn, &digest).await
+    }
+
+    async fn close<S, E>(
+        &self,
+        account_id: &str,
+        target: Target,
+        bytes_max: u64,
+        digest: &Digest,
+        last: Piece<S>,
+    ) -> Result<Stored, UploadError>
     where
         S: Stream<Item = Result<Bytes, E>> + Send,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         let turn = self.take_turn(account_id, target)?;
-        let expected = length_of(&turn.path).await?.ok_or(UploadError::Unknown)?;
-        if offset != expected {
-            return Err(UploadError::WrongOffset { expected });
+        let received = length_of(&turn.path).await?.ok_or(UploadError::Unknown)?;
+        if received == 0 && last.offset.is_none_or(|offset| offset == 0) {
+            // What comes whole needs no place in the spool.
+            let stored = self.blobs.put_stream(Some(digest), bytes_max, last.bytes).await;
+            let stored = Self::settled(&turn, stored).await?;
+            fs::remove_file(&turn.path).await?;
+            return Ok(stored);
         }
-        // At a place and not `append`: a write that outlives its request then lands where its bytes belong.
-        let mut file = OpenOptions::new().write(true).open(&turn.path).await?;
-        file.seek(io::SeekFrom::Start(offset)).await?;
-        let reached = write_within(&mut file, offset..target.size, stream).await;
-        // Flushed whether or not the sender broke off: it is told to go on at the length of the file.
-        file.flush().await?;
-        reached
+        turn.append(bytes_max, last).await?;
+        self.make_blob(&turn, digest).await
     }
 
-    async fn finish(&self, account_id: &str, target: Target) -> Result<Stored, UploadError> {
-        let turn = self.take_turn(account_id, target)?;
-        let received = length_of(&turn.path).await?.ok_or(UploadError::Unknown)?;
-        if received < target.size {
-            return Err(UploadError::Incomplete { received, size: target.size });
-        }
-        let bytes = ReaderStream::with_capacity(File::open(&turn.path).await?, READ_BYTES);
-        match self.blobs.put_stream(Some(&target.digest), target.size, bytes).await {
-            Ok(stored) => {
-                fs::remove_file(&turn.path).await?;
-                Ok(stored)
-            }
+    /// Hashes the file and gives it to the object store.
+    async fn make_blob(&self, turn: &Turn, digest: &Digest) -> Result<Stored, UploadError> {
+        Self::settled(turn, self.blobs.adopt(&turn.path, digest).await).await
+    }
+
+    /// Throws away what has the wrong digest; what failed otherwise may be asked for once more.
+    async fn settled(turn: &Turn, stored: Result<Stored, BlobError>) -> Result<Stored, UploadError> {
+        match stored {
             Err(BlobError::WrongDigest { expected, found }) => {
                 fs::remove_file(&turn.path).await?;
                 Err(UploadError::WrongDigest { expected, found })
             }
-            Err(error) => Err(UploadError::Blob(error)),
+            stored => stored.map_err(UploadError::Blob),
         }
+    }
+
+    async fn cancel(&self, account_id: &str, target: Target) -> Result<(), UploadError> {
+        let turn = self.take_turn(account_id, target)?;
+        match fs::remove_file(&turn.path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(UploadError::Unknown),
+            removed => Ok(removed?),
+        }
+    }
+
+    /// Bytes that an account's uploads will have when they are whole, or have when that is not known.
+    pub(crate) async fn reserved(&self, account_id: &str) -> io::Result<u64> {
+        let mut bytes = 0;
+        for path in list(&self.spool.join(account_id)).await? {
+            bytes += match path.file_name().and_then(|name| name.to_str()).map(parse) {
+                Some(Ok(Target::Announced { size, .. })) => size,
+                Some(Ok(Target::Open(_))) => length_of(&path).await?.unwrap_or(0),
+                Some(Err(_)) | None => 0,
+            };
+        }
+        Ok(bytes)
     }
 
     /// Removes what nobody has added to for a day.
@@ -187,13 +321,13 @@ impl Uploads {
         Ok(())
     }
 
-    fn take_turn(&self, account_id: &str, target: Target) -> Result<Turn<'_>, UploadError> {
+    fn take_turn(&self, account_id: &str, target: Target) -> Result<Arc<Turn>, UploadError> {
         self.take_turn_at(self.path_of(account_id, target))
     }
 
-    fn take_turn_at(&self, path: PathBuf) -> Result<Turn<'_>, UploadError> {
+    fn take_turn_at(&self, path: PathBuf) -> Result<Arc<Turn>, UploadError> {
         let is_first = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
-        is_first.then(|| Turn { uploads: self, path }).ok_or(UploadError::Busy)
+        is_first.then(|| Arc::new(Turn { busy: Arc::clone(&self.busy), path })).ok_or(UploadError::Busy)
     }
 
     /// Account ids are made here and targets are parsed: neither can leave the spool.
@@ -202,28 +336,41 @@ impl Uploads {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Turn {
+    async fn append<S, E>(self: &Arc<Self>, bytes_max: u64, piece: Piece<S>) -> Result<u64, UploadError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let expected = length_of(&self.path).await?.ok_or(UploadError::Unknown)?;
+        if piece.offset.is_some_and(|offset| offset != expected) {
+            return Err(UploadError::WrongOffset { expected });
+        }
+        let end = piece.end.unwrap_or(bytes_max).min(bytes_max).max(expected);
+        let file = OpenOptions::new().write(true).open(&self.path).await?.into_std().await;
+        let spooled = Arc::new(Spooled { file, _turn: Arc::clone(self) });
+        match write_within(&spooled, expected..end, piece.bytes).await {
+            Ok(received) if piece.end.is_some_and(|stated| received < stated) => Err(UploadError::Incomplete { received, size: end }),
+            reached => reached,
+        }
+    }
+}
+
+impl Drop for Turn {
     fn drop(&mut self) {
-        self.uploads.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
     }
 }
 
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "upl_{}_{}", self.digest.hex(), self.size)
+impl Spooled {
+    async fn write(self: &Arc<Self>, chunk: Bytes, at: u64) -> io::Result<()> {
+        let spooled = Arc::clone(self);
+        tokio::task::spawn_blocking(move || spooled.file.write_all_at(&chunk, at)).await.map_err(io::Error::other)?
     }
-}
-
-fn parse(id: &str) -> Result<Target, UploadError> {
-    let parsed = || {
-        let (hex, size) = id.strip_prefix("upl_")?.split_once('_')?;
-        Some(Target { digest: format!("sha256:{hex}").parse().ok()?, size: size.parse().ok()? })
-    };
-    parsed().filter(|target| target.to_string() == id).ok_or(UploadError::Unknown)
 }
 
 /// Writes from the start of a range and never beyond its end, and answers where it stopped.
-async fn write_within<S, E>(file: &mut File, range: Range<u64>, stream: S) -> Result<u64, UploadError>
+async fn write_within<S, E>(spooled: &Arc<Spooled>, range: Range<u64>, stream: S) -> Result<u64, UploadError>
 where
     S: Stream<Item = Result<Bytes, E>> + Send,
     E: Into<Box<dyn Error + Send + Sync>>,
@@ -236,8 +383,9 @@ where
         if is_too_long {
             chunk.truncate(usize::try_from(range.end - at).expect("it is less than the length of a chunk"));
         }
-        file.write_all(&chunk).await?;
-        at += chunk.len() as u64;
+        let written = chunk.len() as u64;
+        spooled.write(chunk, at).await?;
+        at += written;
         if is_too_long {
             return Err(UploadError::TooLong { size: range.end });
         }
@@ -281,153 +429,4 @@ async fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use futures::stream;
-    use protocol::{Clock, Entropy};
-
-    use super::*;
-
-    const ADA: &str = "acc_ada";
-
-    fn at(spool: &Path) -> Uploads {
-        let url = format!("file://{}", spool.join("blobs").display());
-        Uploads::new(spool.join("spool"), Blobs::open(&url, Entropy::seeded(1)).unwrap())
-    }
-
-    fn target(bytes: &[u8]) -> Target {
-        Target { digest: Digest::of(bytes), size: bytes.len() as u64 }
-    }
-
-    fn body(bytes: &'static [u8]) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
-        stream::iter(bytes.chunks(3).map(|chunk| Ok(Bytes::from_static(chunk))))
-    }
-
-    #[tokio::test]
-    async fn an_upload_goes_on_after_a_restart_and_becomes_a_blob() {
-        let home = tempfile::tempdir().unwrap();
-        let target = target(b"hello world");
-        let begun = at(home.path()).begin(ADA, target).await.unwrap();
-        assert_eq!((begun.offset, begun.size, parse(&begun.id).unwrap()), (0, 11, target));
-        assert_eq!(at(home.path()).append(ADA, target, 0, body(b"hello ")).await.unwrap(), 6);
-
-        let uploads = at(home.path());
-        assert_eq!(uploads.begin(ADA, target).await.unwrap().offset, 6, "begun again, it goes on");
-        assert_eq!(uploads.append(ADA, target, 6, body(b"world")).await.unwrap(), 11);
-        let stored = uploads.finish(ADA, target).await.unwrap();
-        assert_eq!((stored.digest, stored.size, stored.fresh), (target.digest, 11, true));
-        assert_eq!(uploads.blobs.read(&target.digest, 100).await.unwrap().unwrap(), "hello world");
-        assert!(matches!(uploads.status(ADA, target).await, Err(UploadError::Unknown)));
-    }
-
-    #[tokio::test]
-    async fn a_wrong_offset_is_told_the_right_one_and_changes_nothing() {
-        let home = tempfile::tempdir().unwrap();
-        let (uploads, target) = (at(home.path()), target(b"hello world"));
-        uploads.begin(ADA, target).await.unwrap();
-        uploads.append(ADA, target, 0, body(b"hello ")).await.unwrap();
-        for wrong in [0, 5, 7, 11, u64::MAX] {
-            let result = uploads.append(ADA, target, wrong, body(b"XXXXX")).await;
-            assert!(matches!(result, Err(UploadError::WrongOffset { expected: 6 })), "{wrong}: {result:?}");
-        }
-        uploads.append(ADA, target, 6, body(b"world")).await.unwrap();
-        uploads.finish(ADA, target).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_short_a_long_and_a_wrong_upload_are_told_apart() {
-        let home = tempfile::tempdir().unwrap();
-        let (uploads, target) = (at(home.path()), target(b"hello world"));
-        uploads.begin(ADA, target).await.unwrap();
-        uploads.append(ADA, target, 0, body(b"hello")).await.unwrap();
-        let short = uploads.finish(ADA, target).await;
-        assert!(matches!(short, Err(UploadError::Incomplete { received: 5, size: 11 })), "{short:?}");
-
-        let long = uploads.append(ADA, target, 5, body(b" World and more")).await;
-        assert!(matches!(long, Err(UploadError::TooLong { size: 11 })), "{long:?}");
-        assert_eq!(uploads.status(ADA, target).await.unwrap().offset, 11);
-
-        let wrong = uploads.finish(ADA, target).await;
-        assert!(matches!(wrong, Err(UploadError::WrongDigest { .. })), "{wrong:?}");
-        assert_eq!(uploads.blobs.head(&target.digest).await.unwrap(), None);
-        assert_eq!(uploads.begin(ADA, target).await.unwrap().offset, 0, "it begins again from nothing");
-    }
-
-    #[tokio::test]
-    async fn what_arrived_before_the_sender_broke_off_is_kept() {
-        let home = tempfile::tempdir().unwrap();
-        let (uploads, target) = (at(home.path()), target(b"hello world"));
-        uploads.begin(ADA, target).await.unwrap();
-        let broken = stream::iter([Ok(Bytes::from_static(b"hel")), Err(io::Error::other("gone"))]);
-        assert!(matches!(uploads.append(ADA, target, 0, broken).await, Err(UploadError::Body(_))));
-        assert_eq!(uploads.status(ADA, target).await.unwrap().offset, 3);
-    }
-
-    #[tokio::test]
-    async fn one_request_at_a_time_writes_to_an_upload() {
-        let home = tempfile::tempdir().unwrap();
-        let (uploads, target) = (at(home.path()), target(b"hello world"));
-        uploads.begin(ADA, target).await.unwrap();
-        let turn = uploads.take_turn(ADA, target).unwrap();
-        let refused = uploads.append(ADA, target, 0, body(b"hello")).await;
-        assert!(matches!(refused, Err(UploadError::Busy)), "{refused:?}");
-        drop(turn);
-        uploads.append(ADA, target, 0, body(b"hello")).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn an_upload_belongs_to_its_account() {
-        let home = tempfile::tempdir().unwrap();
-        let (uploads, target) = (at(home.path()), target(b"hello world"));
-        uploads.begin(ADA, target).await.unwrap();
-        for result in [
-            uploads.status("acc_bob", target).await.map(|upload| upload.offset),
-            uploads.append("acc_bob", target, 0, body(b"x")).await,
-            uploads.finish("acc_bob", target).await.map(|stored| stored.size),
-        ] {
-            assert!(matches!(result, Err(UploadError::Unknown)), "{result:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_idle_upload_expires_after_a_day() {
-        let home = tempfile::tempdir().unwrap();
-        let (uploads, target) = (at(home.path()), target(b"hello world"));
-        uploads.begin(ADA, target).await.unwrap();
-        let now = Clock::system().now();
-        uploads.sweep(now.plus_millis(23 * 60 * 60 * 1_000)).await.unwrap();
-        uploads.status(ADA, target).await.unwrap();
-        uploads.sweep(now.plus_millis(25 * 60 * 60 * 1_000)).await.unwrap();
-        assert!(matches!(uploads.status(ADA, target).await, Err(UploadError::Unknown)));
-    }
-
-    #[tokio::test]
-    async fn uploads_are_bounded_in_size_and_number() {
-        let home = tempfile::tempdir().unwrap();
-        let uploads = at(home.path());
-        let huge = Target { digest: Digest::of(b""), size: BLOB_BYTES_MAX + 1 };
-        assert!(matches!(uploads.begin(ADA, huge).await, Err(UploadError::TooLarge { .. })));
-        for n in 0..UPLOADS_PER_ACCOUNT_MAX {
-            uploads.begin(ADA, target(&n.to_le_bytes())).await.unwrap();
-        }
-        assert!(matches!(uploads.begin(ADA, target(b"one more")).await, Err(UploadError::TooMany { .. })));
-        uploads.begin(ADA, target(&0_usize.to_le_bytes())).await.unwrap();
-    }
-
-    #[test]
-    fn an_id_that_is_not_ours_names_no_file() {
-        let hex = Digest::of(b"").hex();
-        for bad in [
-            "",
-            "upl_",
-            "../../etc/passwd",
-            &format!("upl_{hex}_01"),
-            &format!("upl_{hex}_-1"),
-            &format!("upl_{hex}_1/../x"),
-            &format!("upl_{hex}"),
-        ] {
-            assert!(matches!(parse(bad), Err(UploadError::Unknown)), "{bad}");
-        }
-    }
-}
+mod tests;

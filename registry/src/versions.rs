@@ -5,7 +5,8 @@ mod publish;
 
 use std::sync::Arc;
 
-use protocol::manifest::VersionFile;
+use protocol::api::FileWarning;
+use protocol::manifest::{Driver, VersionFile};
 use protocol::paths::BadPath;
 use protocol::prediction::Errand;
 use protocol::wire::Bundle;
@@ -15,13 +16,16 @@ use store::StoreError;
 
 use crate::caller::Caller;
 use crate::cursor::{Direction, Page, Scan};
-use crate::db::{model, tag, version};
+use crate::db::version::Presence;
+use crate::db::{blob, holding, manifest, model, tag, version};
 use crate::input::{BadSchema, InputSchema};
 use crate::models::ModelRow;
 use crate::tags::Pointing;
 use crate::{Registry, RegistryError};
 
+pub(crate) use check::{CONFIG_BYTES_MAX, check_draft, check_image};
 pub use publish::Published;
+pub(crate) use publish::{Draft, Naming, json_text};
 
 /// A version that may be run.
 #[derive(Clone, Debug)]
@@ -35,6 +39,8 @@ pub struct VersionRow {
     pub input: InputSchema,
     /// Of a version that can be trained.
     pub training_input: Option<InputSchema>,
+    /// About its files.
+    pub warnings: Arc<[FileWarning]>,
     pub created_at: Timestamp,
 }
 
@@ -54,7 +60,9 @@ pub struct VersionSummary {
     pub id: VersionId,
     pub created_at: Timestamp,
     pub cog_version: String,
+    pub driver: Driver,
     pub openapi_schema: Value,
+    pub warnings: Vec<FileWarning>,
 }
 
 /// Why a version is not published. All but the last are for its publisher to read.
@@ -68,6 +76,8 @@ pub enum PublishError {
     TooManyFiles { max: usize },
     #[error(transparent)]
     BadPath(#[from] BadPath),
+    #[error("the file {path:?} is refused: {why}")]
+    BadFile { path: String, why: String },
     #[error("{field} {why}")]
     BadConfig { field: &'static str, why: String },
     #[error("the schema {0}")]
@@ -113,17 +123,29 @@ impl Registry {
         Ok(scan.page(rows, |row| (row.created_at.micros(), row.id.to_string())))
     }
 
+    /// Whether a model had a version that was deleted: its id names nothing else, ever.
+    pub async fn was_deleted(&self, model: &ModelRow, id: &VersionId) -> Result<bool, RegistryError> {
+        let (model_id, id) = (model.id.clone(), *id);
+        let presence = self.db.read(move |tx| Box::pin(async move { version::presence(tx, &model_id, &id).await })).await?;
+        Ok(presence == Some(Presence::Deleted))
+    }
+
     /// Deletes a version for good; false when the model has no such version. If `latest` pointed at it, it moves to the one before it, or, if
     /// it was the first, to the newest that is left.
     pub async fn delete_version(&self, caller: &Caller, model: &ModelRef, id: &VersionId) -> Result<bool, RegistryError> {
         let row = self.require_own_model(caller, model).await?;
         let (model_id, model_ref, id, now) = (row.id.clone(), model.clone(), *id, self.clock.now());
-        let moved_by = caller.account.id.clone();
+        let (moved_by, owner_id) = (caller.account.id.clone(), row.owner_id.clone());
         let deleted = self.db.write(move |tx| {
             Box::pin(async move {
                 if !version::delete(tx, &model_id, &id, now).await? {
                     return Ok::<_, RegistryError>(false);
                 }
+                // Predictions of it may still be under way: its blobs have the full time from now on.
+                let parts = manifest::parts(tx, &model_id, id.digest()).await?;
+                blob::touch(tx, &parts, now).await?;
+                manifest::delete(tx, &model_id, id.digest()).await?;
+                holding::release(tx, &owner_id, &parts).await?;
                 let latest = model::find(tx, &model_ref).await?.and_then(|row| row.latest_version_id);
                 if latest != Some(id) {
                     return Ok(true);

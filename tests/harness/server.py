@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from queue import Empty, Queue
+from types import MappingProxyType
 
 from harness.api import Api
 from harness.processes import alive, descendants
@@ -24,10 +26,18 @@ def binary() -> Path:
 class Server:
     """A house that tests may do anything to."""
 
-    def __init__(self, folder: Path, *options: str, demo: bool = False, listen: str = "127.0.0.1:0"):
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        demo: bool = False,
+        listen: str = "127.0.0.1:0",
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ):
         self.home = folder / "home"
         self.log = folder / "server.log"
         self.listen = listen
+        self.environment = environment
         self.options = [*options] if demo else ["--no-demo", *options]
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
@@ -35,7 +45,10 @@ class Server:
     def start(self) -> "Server":
         command = [binary(), "up", "--json", "--home", self.home, "--listen", self.listen, *self.options]
         with self.log.open("a") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True)
+            environment = {**os.environ, **self.environment}
+            self.process = subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True
+            )
         banner = json.loads(self._first_line())
         assert banner["ready"], banner
         self.url = banner["url"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from harness import tools
+from harness.s3 import private_s3
 from harness.tally import Steps, Tally
 from harness.tools import ROOT, TESTS
 
@@ -18,15 +19,15 @@ SCREENSHOTS = ROOT / "target" / "screenshots"
 
 
 def unit(steps: Steps) -> Tally:
-    """The rooms by themselves: format, lints, and every test of the workspace on both databases."""
+    """The rooms by themselves: format, lints, and every test of the workspace on both databases and every store."""
     environment = {"CARGO_TARGET_DIR": str(tools.target())}
     tally = steps.run("format", ["cargo", "fmt", "--all", "--check"], folder=ROOT, environment=environment)
     clippy = ["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]
     tally += steps.run("clippy", clippy, folder=ROOT, environment=environment)
-    with private_postgres() as url:
+    with private_postgres() as url, private_s3() as bucket:
         # The profile of the program under test: its dependencies are built once, which is most of the time on a small machine.
         test = ["cargo", "test", "--release", "--locked", "--workspace", "--no-fail-fast"]
-        tally += steps.run("workspace", test, folder=ROOT, environment=environment | {"FEIRA_TEST_DATABASE_URL": url})
+        tally += steps.run("workspace", test, folder=ROOT, environment=environment | {"FEIRA_TEST_DATABASE_URL": url, "FEIRA_TEST_S3_URL": bucket})
     guests = ["cargo", "test", "--locked", "--workspace"]
     tally += steps.run("guests", guests, folder=ROOT / "hooks" / "guests", environment=guests_target())
     return tally
@@ -52,8 +53,10 @@ def clients(steps: Steps) -> Tally:
 
 
 def registry(steps: Steps) -> Tally:
-    """Publishing, blobs, files, and who may see what."""
-    return pytest(steps, "registry")
+    """Publishing, blobs, files, who may see what, on a folder and on S3, and the OCI API as released tools use it."""
+    tools.skopeo()
+    with private_s3() as bucket:
+        return pytest(steps, "registry", environment={"FEIRA_TEST_S3_URL": bucket})
 
 
 def runner(steps: Steps) -> Tally:
@@ -85,10 +88,11 @@ def web(steps: Steps) -> Tally:
 
 
 def scale(steps: Steps) -> Tally:
-    """The API and its bills once more, over PostgreSQL; and two gateways on one database."""
+    """The API and its bills once more, over PostgreSQL; several gateways on one database and one bucket."""
     tools.javascript()
-    with private_postgres() as url:
-        return pytest(steps, "api", "conformance", "billing/test_charges.py", "scale", options=["--database-url", url])
+    with private_postgres() as url, private_s3() as bucket:
+        environment = {"FEIRA_TEST_S3_URL": bucket}
+        return pytest(steps, "api", "conformance", "billing/test_charges.py", "scale", options=["--database-url", url], environment=environment)
 
 
 def faults(steps: Steps) -> Tally:

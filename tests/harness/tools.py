@@ -61,6 +61,11 @@ def chromium() -> Path:
     return Path(shutil.which("chromium") or "/usr/bin/chromium")
 
 
+def skopeo() -> None:
+    if not shutil.which("skopeo"):
+        debian("skopeo")
+
+
 def wasm_target() -> None:
     """The standard library for WebAssembly guests: rustup's, or else Debian's sources of it."""
     sysroot = Path(_output("rustc", "--print", "sysroot"))

@@ -76,6 +76,9 @@ def test_a_download_gives_parts_its_name_and_nothing_that_is_known(api: Api, pub
     assert whole.headers["content-disposition"].startswith('inline; filename="') and whole.headers["accept-ranges"] == "bytes"
     part = httpx.get(output, headers={"range": "bytes=2-4"})
     assert (part.status_code, part.content, part.headers["content-range"]) == (206, whole.content[2:5], "bytes 2-4/10")
+    same = httpx.get(output, headers={"range": "bytes=2-4", "if-range": whole.headers["etag"]})
+    other = httpx.get(output, headers={"range": "bytes=2-4", "if-range": '"another"'})
+    assert (same.status_code, other.status_code, other.content) == (206, 200, whole.content)
     problem(httpx.get(output, headers={"range": "bytes=10-"}), 416)
     assert httpx.get(output, headers={"if-none-match": whole.headers["etag"]}).status_code == 304
     head = httpx.head(output)

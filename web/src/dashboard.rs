@@ -4,11 +4,12 @@ use axum::extract::Query;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use protocol::Prediction;
-use protocol::api::{Account, Balance, Page as Listed};
+use protocol::api::{Account, Balance, Page as Listed, Storage};
 use serde::Deserialize;
 use url::form_urlencoded;
 
 use crate::api::ApiError;
+use crate::output;
 use crate::page::Page;
 use crate::panel::{dot, shortened};
 use crate::price;
@@ -23,13 +24,14 @@ pub(crate) struct Wanted {
 pub(crate) async fn show(visit: Visit, Query(wanted): Query<Wanted>) -> Result<Response, ApiError> {
     let Some(account) = &visit.account else { return Ok(Redirect::to("/signin?next=/dashboard").into_response()) };
     let balance: Balance = visit.api.get("/v1/account/balance").await?;
+    let storage: Storage = visit.api.get("/v1/account/storage").await?;
     let path = match &wanted.cursor {
         Some(cursor) => format!("/v1/predictions?cursor={}", form_urlencoded::byte_serialize(cursor.as_bytes()).collect::<String>()),
         None => "/v1/predictions".to_owned(),
     };
     let predictions: Listed<Prediction> = visit.api.get(&path).await?;
     let body = html! {
-        (head(account, &balance))
+        (head(account, &balance, &storage))
         h2 { "Runs" }
         @if predictions.results.is_empty() {
             section.sorry {
@@ -46,7 +48,7 @@ pub(crate) async fn show(visit: Visit, Query(wanted): Query<Wanted>) -> Result<R
     Ok(Page::new("Dashboard", body).into_response())
 }
 
-fn head(account: &Account, balance: &Balance) -> Markup {
+fn head(account: &Account, balance: &Balance, storage: &Storage) -> Markup {
     html! {
         section.purse {
             div { h1 { (account.username) } form method="post" action="/signout" { button.link type="submit" { "Sign out" } } }
@@ -54,9 +56,16 @@ fn head(account: &Account, balance: &Balance) -> Markup {
                 div { dt { "To spend" } dd.big title=(price::exact(balance.available)) { (rounded(balance.available)) } }
                 div { dt { "Held for running" } dd title=(price::exact(balance.held)) { (rounded(balance.held)) } }
                 div { dt { "Credit" } dd { (price::exact(balance.credit)) } }
+                div { dt { "Kept" } dd title={ (storage.kept_bytes) " bytes, and " (storage.reserved_bytes) " on their way" } { (kept(storage)) } }
             }
         }
     }
+}
+
+/// What the account's models take in the registry, of what they may.
+fn kept(storage: &Storage) -> String {
+    let used = output::size(storage.kept_bytes + storage.reserved_bytes);
+    storage.limit_bytes.map_or_else(|| used.clone(), |limit| format!("{used} of {}", output::size(limit)))
 }
 
 /// A balance in cents, as purses are counted; smaller amounts keep their two digits.

@@ -21,6 +21,7 @@ pub(crate) mod examples;
 pub(crate) mod playground;
 pub(crate) mod readme;
 pub(crate) mod versions;
+mod warnings;
 
 /// The address of a model, checked: it can stand in a path as it is.
 #[derive(Debug)]
@@ -97,6 +98,10 @@ pub(crate) fn page(model: &Model, prices: &Prices, base: &str, tab: Tab, body: &
                 }
             }
             (price::block(model, prices))
+        }
+        @if let Some(version) = &model.latest_version { (warnings::block(version)) }
+        @if let Some(version) = model.latest_version.as_ref().filter(|version| !version.driver.is_process()) {
+            p.quiet { "This version is a container image of Cog " (version.cog_version) ". Runners with the driver " code { (version.driver.name()) } " can run it." }
         }
         nav.tabs aria-label="Model" {
             @for each in Tab::ALL {

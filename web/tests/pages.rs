@@ -12,6 +12,7 @@ use axum::http::request::Builder as RequestBuilder;
 use axum::http::{HeaderMap, Request, StatusCode};
 use fake_api::{Market, SESSION, TOKEN};
 use http_body_util::BodyExt;
+use protocol::api::{FileWarning, FileWarningKind};
 use protocol::problem::InvalidField;
 use protocol::{Problem, Status};
 use serde_json::{Value, json};
@@ -131,13 +132,9 @@ async fn the_window_shows_price_warmth_and_runs_of_each_stall() {
 #[tokio::test]
 async fn the_versions_tab_names_tags_and_tells_where_latest_has_pointed() {
     let page = visit(&Market::open().shop(), "/feira/upscale/versions").await.text();
-    for part in [
-        "<span class=\"badge\">latest</span>",
-        "<span class=\"badge\">stable</span>",
-        "has pointed",
-        "1 hour ago",
-        "<a href=\"/ada\">ada</a>",
-    ] {
+    for part in
+        ["<span class=\"badge\">latest</span>", "<span class=\"badge\">stable</span>", "has pointed", "1 h ago", "<a href=\"/ada\">ada</a>"]
+    {
         assert!(page.contains(part), "{part}: {page}");
     }
     let first = page.find("<code>000000000000</code>").expect("the version that latest pointed at before");
@@ -417,6 +414,24 @@ async fn the_api_stays_silent_to_visitors_about_what_is_not_theirs() {
 }
 
 /// Text that would run if any page wrote it unescaped.
+fn pickle(path: &str, imports: &[&str]) -> FileWarning {
+    let imports = imports.iter().map(|name| (*name).to_owned()).collect();
+    FileWarning { path: path.to_owned(), kind: FileWarningKind::Pickle, detail: path.to_owned(), imports }
+}
+
+#[tokio::test]
+async fn a_model_whose_weights_are_pickles_says_so_before_it_is_run() {
+    let mut model = fake_api::stall("pickled", "language", "It has been pickled.", fake_api::schema(&json!({}), &json!({})));
+    model.latest_version.as_mut().expect("it has one").warnings = vec![pickle("weights/a.pt", &["os.system", "torch.FloatStorage"])];
+    let shop = Market { models: vec![model], ..Market::default() }.shop();
+    let page = visit(&shop, "/feira/pickled").await.text();
+    for told in ["one file is a pickle", "weights/a.pt", "<code>os.system</code>, <code>torch.FloatStorage</code>"] {
+        assert!(page.contains(told), "{told}");
+    }
+    let shop = Market::default().shop();
+    assert!(!visit(&shop, "/feira/hello-world").await.text().contains("caution"));
+}
+
 const HOSTILE: [&str; 6] = [
     "<script>alert(1)</script>",
     "\"><img src=x onerror=alert(1)>",
@@ -437,6 +452,7 @@ async fn hostile_names_schemas_readmes_outputs_and_logs_never_become_markup() {
         model.github_url = Some(evil.to_owned());
         model.cover_image_url = Some(evil.to_owned());
         model.hardware = evil.to_owned();
+        model.latest_version.as_mut().expect("it has one").warnings = vec![pickle(evil, &[evil])];
         let mut run = fake_api::run("evil1", "evil", Status::Succeeded);
         run.input = json!({evil: evil});
         run.output = json!({evil: [evil]});

@@ -7,12 +7,15 @@ use std::process::Stdio;
 use gpu_runner::IsolationWish;
 use gpu_runner::sandbox::Sandbox;
 use nix::sys::statvfs::statvfs;
+use protocol::Entropy;
+use registry::Blobs;
 use serde::Serialize;
 use tokio::process::Command;
 
 use super::Context;
 use crate::exit::Exit;
 use crate::project::find_program;
+use crate::settings;
 use crate::show;
 
 /// Less than this fills up with the first models: a torch environment alone has 5 GB.
@@ -26,6 +29,9 @@ pub struct Doctor {
     /// Where the server would listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    /// Where the server would keep files
+    #[arg(long, env = "FEIRA_BLOBS", value_name = "URL")]
+    blobs: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -49,7 +55,9 @@ impl Doctor {
     pub async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
         let search_path = &context.settings.search_path;
         let home = self.home.unwrap_or_else(|| context.settings.home.clone());
-        let findings = vec![python(search_path).await, uv(search_path).await, sandbox().await, gpu(), disk(&home), port(self.listen)];
+        let blobs = blobs(self.blobs.as_deref(), &home).await;
+        let findings =
+            vec![python(search_path).await, uv(search_path).await, sandbox().await, gpu(), images(), disk(&home), blobs, port(self.listen)];
         let sound = findings.iter().all(|finding| finding.state != State::Missing);
         if context.json {
             show::json(&findings)?;
@@ -117,6 +125,13 @@ fn gpu() -> Finding {
     finding("gpu", State::Ok, names.join(", "))
 }
 
+/// What the drivers of this program's runner can start.
+fn images() -> Finding {
+    let words = "the driver `process` runs what `feira push` publishes; images that `cog push` and `docker push` bring are kept and shown, and need a \
+                 runner with the driver `oci`, which this program has not";
+    finding("drivers", State::Lacking, words.to_owned())
+}
+
 fn disk(home: &Path) -> Finding {
     let existing = home.ancestors().find(|path| path.exists()).unwrap_or(home);
     match statvfs(existing) {
@@ -126,6 +141,23 @@ fn disk(home: &Path) -> Finding {
             finding("disk", state, format!("{} free for {}", indicatif::HumanBytes(free), home.display()))
         }
         Err(error) => finding("disk", State::Missing, format!("{} cannot be looked at: {error}", home.display())),
+    }
+}
+
+/// Asks the store that is named what [`Blobs::check`] asks; a folder in a home that may not be there yet is made by the first start.
+async fn blobs(url: Option<&str>, home: &Path) -> Finding {
+    let name = "blobs";
+    let Some(url) = url else {
+        return finding(name, State::Ok, format!("in {}; another store is named by --blobs", home.join("blobs").display()));
+    };
+    let checked = async {
+        let blobs = Blobs::open_with(url, &settings::of_stores(), Entropy::system())?;
+        blobs.check().await?;
+        anyhow::Ok(blobs.place())
+    };
+    match checked.await {
+        Ok(place) => finding(name, State::Ok, format!("{place} takes, gives and keeps what it is given")),
+        Err(error) => finding(name, State::Missing, format!("{error:#}")),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use protocol::ModelRef;
+use protocol::api::FileWarning;
 use serde_json::json;
 
 use super::Context;
@@ -67,6 +68,7 @@ impl Push {
             count => format!("{count} of {} files sent, {}", project.blobs.len(), indicatif::HumanBytes(sent_bytes)),
         };
         show::note(&format!("{sent}\n{}", page.url));
+        version.warnings.iter().for_each(|warning| show::note(&told(warning)));
         Ok(())
     }
 }
@@ -103,6 +105,12 @@ fn tell_plan(model: &ModelRef, project: &Project, plan: &Plan, json: bool) -> an
     let (count, bytes) = (plan.absent.len(), indicatif::HumanBytes(plan.absent_bytes()));
     show::note(&format!("{count} of {} files would be sent, {bytes}; nothing was written", project.blobs.len()));
     Ok(())
+}
+
+/// A warning in a line.
+fn told(warning: &FileWarning) -> String {
+    let imports = if warning.imports.is_empty() { String::new() } else { format!(": {}", warning.imports.join(", ")) };
+    format!("warning: {}: {}{imports}", warning.path, warning.detail)
 }
 
 /// What is wrong with a project is for its author to put right.

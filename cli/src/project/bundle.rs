@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use protocol::manifest::{Environment, HookSpec, HookStage, ModelProtocol, OnHookError, OpenAiSpec, Resources, RunLimits};
+use protocol::manifest::{Driver, Environment, HookSpec, HookStage, ModelProtocol, OnHookError, OpenAiSpec, Resources, RunLimits};
 use protocol::{Pricing, VersionConfig};
 use serde::Deserialize;
 use serde_json::Value;
@@ -61,6 +61,7 @@ impl Bundle {
         }
         Ok(VersionConfig {
             protocol,
+            driver: Driver::Process,
             command: self.command.clone(),
             predictor: None,
             trainer: None,

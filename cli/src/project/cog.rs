@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use protocol::VersionConfig;
-use protocol::manifest::{Environment, ModelProtocol, Resources, RunLimits};
+use protocol::manifest::{Driver, Environment, ModelProtocol, Resources, RunLimits};
 use serde::Deserialize;
 
 use super::predictor::Signature;
@@ -100,6 +100,7 @@ impl CogProject {
         let concurrency = self.concurrency.max.unwrap_or(1).max(signature.predict.concurrency);
         Ok(VersionConfig {
             protocol: ModelProtocol::Cog,
+            driver: Driver::Process,
             command: Vec::new(),
             predictor: Some(self.predictor()?.to_owned()),
             trainer: self.train.clone(),

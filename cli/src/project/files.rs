@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use protocol::Digest;
 use sha2::{Digest as _, Sha256};
 
-use super::ProjectError;
+use super::{ProjectError, dockerignore};
 use crate::client::{Blob, Source};
 
 /// Patterns as in a .gitignore, of what is not published.
@@ -34,6 +34,7 @@ pub(super) struct Listed {
 pub(super) fn list(root: &Path, not_files: &[String]) -> Result<Vec<Listed>, ProjectError> {
     let unreadable = |source| ProjectError::File { path: root.display().to_string(), source };
     let real_root = root.canonicalize().map_err(unreadable)?;
+    let docker = if root.join(IGNORE).exists() { None } else { dockerignore::read(root)? };
     let walk = WalkBuilder::new(root)
         .standard_filters(false)
         .follow_links(true)
@@ -48,6 +49,9 @@ pub(super) fn list(root: &Path, not_files: &[String]) -> Result<Vec<Listed>, Pro
         }
         let relative = entry.path().strip_prefix(root).expect("the walk stays below its root");
         let path = relative.to_str().ok_or_else(|| ProjectError::Name(relative.display().to_string()))?.to_owned();
+        if docker.as_ref().is_some_and(|patterns| dockerignore::leaves_out(patterns, &path)) {
+            continue;
+        }
         // Following a link into somebody's home would publish what is found there.
         let real = entry.path().canonicalize().map_err(|source| ProjectError::File { path: path.clone(), source })?;
         if !real.starts_with(&real_root) {
@@ -123,6 +127,18 @@ mod tests {
         fs::write(root.join(IGNORE), "data/*\n!data/small.bin\n").unwrap();
         let not_files = [IGNORE.to_owned(), "notes.txt".to_owned()];
         assert_eq!(paths(root, &not_files), [".hidden", "data/small.bin", "predict.py"]);
+    }
+
+    #[test]
+    fn a_dockerignore_counts_where_there_is_no_feiraignore() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        for (path, content) in [("predict.py", ""), ("data.bin", ""), (".dockerignore", "data.bin\n")] {
+            fs::write(root.join(path), content).unwrap();
+        }
+        assert_eq!(paths(root, &[]), [".dockerignore", "predict.py"]);
+        fs::write(root.join(IGNORE), "").unwrap();
+        assert_eq!(paths(root, &[IGNORE.to_owned()]), [".dockerignore", "data.bin", "predict.py"]);
     }
 
     #[test]

@@ -10,13 +10,13 @@ use gateway::{Gateway, GatewayConfig, GatewayParts, Keys, LimitsConfig};
 use gpu_runner::{IsolationWish, RunnerConfig};
 use hooks::{CompileLimits, Compiler, Engine, EngineSettings, HostKey};
 use protocol::{Clock, Credits, Digest, Entropy};
-use registry::{AccountKind, Blobs, HookPublisher, Registry, RegistryParts, Role, Scopes};
+use registry::{AccountKind, Blobs, HookPublisher, Registry, RegistryParts, Role, Scopes, StorageRules};
 use store::Db;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::up::home::Home;
 
 /// The account that runs an installation.
@@ -36,11 +36,13 @@ pub struct Plan {
     pub listen: SocketAddr,
     pub public_url: Option<String>,
     pub database_url: Option<String>,
+    pub blobs: Option<String>,
     pub region: String,
     pub isolation: IsolationWish,
     pub limits: LimitsConfig,
     pub retention: Option<Duration>,
     pub webhook_private: bool,
+    pub storage: StorageRules,
     pub idle_seconds: u64,
     pub instances_max: usize,
     pub weights_bytes_max: Option<u64>,
@@ -75,7 +77,9 @@ impl House {
         let sole = plan.database_url.is_none();
         let database = plan.database_url.unwrap_or_else(|| format!("sqlite://{}", home.join("feira.db").display()));
         let db = Db::open(&database).await.context("the database cannot be opened")?;
-        let blobs = Blobs::open(&format!("file://{}", home.join("blobs").display()), entropy.clone())?;
+        let blobs = plan.blobs.unwrap_or_else(|| format!("file://{}", home.join("blobs").display()));
+        let blobs = Blobs::open_with(&blobs, &settings::of_stores(), entropy.clone()).context("--blobs")?;
+        blobs.check().await?;
         let hook_key = HostKey::new(*Digest::of(&[b"feira hook artefacts".as_slice(), &secret].concat()).as_bytes());
         let engine = Engine::new(&EngineSettings::default(), hook_key)?;
         let compiler = Compiler::new(exe.clone(), vec!["hook-compile".into()], CompileLimits::default());
@@ -86,7 +90,8 @@ impl House {
             clock: clock.clone(),
             entropy: entropy.clone(),
             hooks: HookPublisher::new(engine, compiler),
-        });
+        })
+        .with_storage(plan.storage);
         let token = first_start(home, &db, &registry, &clock).await?;
 
         let fabric = Fabric::in_process();

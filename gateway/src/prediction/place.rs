@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use protocol::manifest::Driver;
 use protocol::wire::{FailCode, RunnerCard, VersionCard};
 
 use crate::Gateway;
@@ -30,7 +31,8 @@ pub(super) async fn place(gateway: &Gateway, admitted: &Admitted) -> Result<Plac
     loop {
         changes.mark_unchanged();
         let cards = gateway.fabric().directory().cards();
-        if let Some(runner) = choose(&cards, &admitted.hardware, &admitted.live) {
+        let driver = admitted.catalogued.version.config.driver;
+        if let Some(runner) = choose(&cards, &admitted.hardware, driver, &admitted.live) {
             return Ok(Placed { runner: runner.clone() });
         }
         tokio::select! {
@@ -46,9 +48,11 @@ pub(super) async fn place(gateway: &Gateway, admitted: &Admitted) -> Result<Plac
     }
 }
 
-/// Picks among the runners that have the hardware and take work: free warm slots first, then warm instances, then the shortest line.
-fn choose<'a>(cards: &'a [Arc<RunnerCard>], hardware: &str, live: &Live) -> Option<&'a Arc<RunnerCard>> {
-    cards.iter().filter(|card| card.accepting && card.hardware.iter().any(|sku| sku == hardware)).max_by_key(|card| {
+/// Picks among the runners that have the hardware and the driver and take work: free warm slots first, then warm instances, then the
+/// shortest line.
+fn choose<'a>(cards: &'a [Arc<RunnerCard>], hardware: &str, driver: Driver, live: &Live) -> Option<&'a Arc<RunnerCard>> {
+    let can = |card: &RunnerCard| card.hardware.iter().any(|sku| sku == hardware) && card.drivers.contains(&driver);
+    cards.iter().filter(|card| card.accepting && can(card)).max_by_key(|card| {
         let on_it: Option<&VersionCard> = card.versions.iter().find(|on_it| serves(on_it, live));
         let busy: u32 = card.versions.iter().map(|version| version.slots_busy + version.queued).sum();
         on_it.map_or((false, false, Reverse(0), Reverse(busy)), |on_it| {
@@ -94,6 +98,7 @@ mod tests {
             region: "local".to_owned(),
             hardware: vec![hardware.to_owned()],
             accepting,
+            drivers: vec![Driver::Process],
             isolation: String::new(),
             versions,
             zygotes: 0,
@@ -106,7 +111,7 @@ mod tests {
     }
 
     fn chosen_for(cards: &[Arc<RunnerCard>], row: PredictionRow) -> Option<&str> {
-        choose(cards, "cpu", &LiveSet::default().enter(row)).map(|card| card.id.as_str())
+        choose(cards, "cpu", Driver::Process, &LiveSet::default().enter(row)).map(|card| card.id.as_str())
     }
 
     /// The same card, with instances that are a deployment's, or that train.
@@ -144,6 +149,8 @@ mod tests {
 
     #[test]
     fn a_runner_that_drains_or_lacks_the_hardware_is_never_chosen() {
+        let processes = [card("processes", true, "cpu", None)];
+        assert!(choose(&processes, "cpu", Driver::Oci, &LiveSet::default().enter(row())).is_none(), "it starts no images");
         assert_eq!(chosen(&[card("draining", false, "cpu", None), card("gpu", true, "gpu-t4", None)]), None);
     }
 }

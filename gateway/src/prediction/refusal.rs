@@ -1,6 +1,7 @@
 //! Why a prediction is not accepted; nothing was stored and nothing is charged.
 
 use hooks::HookError;
+use protocol::manifest::Driver;
 use protocol::problem::InvalidField;
 use protocol::{Credits, ModelRef};
 use registry::RegistryError;
@@ -14,6 +15,8 @@ pub(crate) enum Refusal {
     UnknownVersion,
     #[error("the deployment {deployment} runs nothing")]
     DeploymentOff { deployment: ModelRef },
+    #[error("no runner has the driver {}", .driver.name())]
+    NoDriver { driver: Driver },
     #[error("the version has no trainer")]
     NotTrainable,
     #[error("the input does not fit the version's schema")]

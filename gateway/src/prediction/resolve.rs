@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::manifest::Driver;
 use protocol::prediction::Errand;
 use protocol::problem::InvalidField;
 use protocol::{ModelRef, Reference};
@@ -54,11 +55,18 @@ pub(crate) async fn resolve(gateway: &Gateway, caller: Caller, asked: Asked) -> 
     }
     let found = gateway.registry().resolve(&asked.reference, &caller.account.id).await?;
     let catalogued = found.ok_or(Refusal::UnknownVersion)?;
+    require_driver(gateway, catalogued.version.config.driver)?;
     let input = checked(&catalogued, asked.errand, asked.input.clone())?;
     if let Some(webhook) = asked.webhook.as_ref().filter(|_| !gateway.config().webhook_private) {
         webhooks::refuse_private(webhook).map_err(|field| Refusal::InvalidInput(vec![field]))?;
     }
     Ok(Resolved { caller, catalogued, input, asked })
+}
+
+/// Refuses what no runner can start, and would wait for ever. A process is started by any: one that is not there yet may come.
+fn require_driver(gateway: &Gateway, driver: Driver) -> Result<(), Refusal> {
+    let has = || gateway.fabric().directory().cards().iter().any(|card| card.drivers.contains(&driver));
+    if driver.is_process() || has() { Ok(()) } else { Err(Refusal::NoDriver { driver }) }
 }
 
 /// Checks an input: the caller's, and again what a hook made of it.

@@ -91,6 +91,9 @@ fn failed(error: &Unpublished) -> Ended {
         Unpublished::Refused(PublishError::ModelUnknown | PublishError::NotOwner) => {
             Ended::failed(FailCode::PublishFailed, "the destination is no longer a model of this account".to_owned())
         }
+        Unpublished::Refused(PublishError::Registry(RegistryError::OverLimit(over))) => {
+            Ended::failed(FailCode::PublishFailed, format!("the trained version was refused: {over}"))
+        }
         Unpublished::Refused(PublishError::Registry(_))
         | Unpublished::Registry(_)
         | Unpublished::WeightsGone

@@ -1,4 +1,4 @@
-//! Blobs for publishing: whole in one request, or resumed piece by piece; hashed while they are written.
+//! Blobs for publishing: whole in one request, or resumed piece by piece; hashed while they are written, and counted from their beginning.
 
 use axum::Json;
 use axum::body::Body;
@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::{Digest, Problem};
-use registry::{BLOB_BYTES_MAX, Scope};
+use registry::Scope;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -14,7 +14,7 @@ use crate::Gateway;
 use crate::auth::Authenticated;
 use crate::body::JsonObject;
 use crate::problem::Refused;
-use crate::routes::files::body_stream;
+use crate::routes::files::{body_stream, stated_length};
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BlobAnswer {
@@ -59,7 +59,7 @@ pub(super) async fn head_blob(
     Path(text): Path<String>,
 ) -> Result<Response, Refused> {
     caller.require(Scope::ModelsWrite)?;
-    let size = gateway.registry().blobs().head(&digest(&text)?).await?.ok_or_else(|| Refused::not_found("blob"))?;
+    let size = gateway.registry().find_blob(&digest(&text)?).await?.ok_or_else(|| Refused::not_found("blob"))?;
     let mut response = StatusCode::OK.into_response();
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     Ok(response)
@@ -74,10 +74,12 @@ pub(super) async fn put_blob(
     State(gateway): State<Gateway>,
     caller: Authenticated,
     Path(text): Path<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<BlobAnswer>), Refused> {
-    caller.require(Scope::ModelsWrite)?;
-    let stored = gateway.registry().blobs().put_stream(Some(&digest(&text)?), BLOB_BYTES_MAX, body_stream(body)).await?;
+    let caller = caller.require(Scope::ModelsWrite)?;
+    let length = stated_length(&headers);
+    let stored = gateway.registry().put_blob(&caller, &digest(&text)?, length, body_stream(body)).await?;
     let status = if stored.fresh { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(BlobAnswer { digest: stored.digest, size: stored.size })))
 }
@@ -138,4 +140,17 @@ pub(super) async fn finish_upload(
     let caller = caller.require(Scope::ModelsWrite)?;
     let stored = gateway.registry().finish_upload(&caller, &id).await?;
     Ok((StatusCode::CREATED, Json(BlobAnswer { digest: stored.digest, size: stored.size })))
+}
+
+/// Throw an upload away.
+#[utoipa::path(delete, path = "/blobs/uploads/{id}", tag = "blobs", params(("id" = String, Path)),
+    responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn cancel_upload(
+    State(gateway): State<Gateway>,
+    caller: Authenticated,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Refused> {
+    let caller = caller.require(Scope::ModelsWrite)?;
+    gateway.registry().cancel_upload(&caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -1,7 +1,7 @@
 //! A file's bytes behind a signed address: no token is needed, and none is taken.
 
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use protocol::Problem;
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use crate::Gateway;
 use crate::body::Parameters;
 use crate::file_name::file_name;
 use crate::problem::Refused;
-use crate::routes::range::{etag, send_blob};
+use crate::routes::range::send_blob;
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -58,20 +58,12 @@ async fn send(gateway: &Gateway, id: &str, signed: &Signed, asked: &HeaderMap) -
         return Err(not_found());
     }
     let file = gateway.registry().find_file(id).await?.ok_or_else(not_found)?;
-    let etag = etag(&file.digest);
-    let known = asked.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let mut response = if known.is_some_and(|known| known.contains(&etag)) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        let response = send_blob(gateway.registry().blobs(), &file.digest, file.size, asked).await?;
-        if !response.status().is_success() {
-            return Ok(response);
-        }
-        response
-    };
+    let mut response = send_blob(gateway.registry().blobs(), &file.digest, file.size, asked).await?;
+    if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+        return Ok(response);
+    }
     insert(&mut response, header::CONTENT_TYPE, &file.content_type);
     insert(&mut response, header::CONTENT_DISPOSITION, &disposition(&file.name));
-    insert(&mut response, header::ETAG, &etag);
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // A model's own HTML or SVG must not run with this origin's rights.

@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::multipart::Field;
 use axum::extract::{Multipart, Path, State};
 use bytes::Bytes;
-use futures::TryStreamExt;
-use http::StatusCode;
+use futures::{Stream, StreamExt, TryStreamExt};
+use http::{HeaderMap, StatusCode, header};
 use protocol::api::{File, Page};
 use protocol::{Problem, Timestamp};
 use registry::{NewFile, Scope};
@@ -26,6 +26,8 @@ const KEPT_FOR: Duration = Duration::from_hours(24);
 /// Bytes of a field beside the file.
 const FIELD_BYTES_MAX: usize = 16 * 1024;
 const DRAINED_WITHIN: Duration = Duration::from_secs(10);
+/// Between two pieces of a body.
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// Upload a file.
 ///
@@ -182,6 +184,42 @@ pub(super) async fn delete_file(
 }
 
 /// Bytes of a request's body, with the sender's failure as an error.
-pub(super) fn body_stream(body: axum::body::Body) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> {
-    body.into_data_stream().map_err(std::io::Error::other)
+///
+/// A sender who falls silent has failed: what it holds (an upload's turn, room in its account) is for others to have.
+pub(super) fn body_stream(body: axum::body::Body) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
+    unless_silent(body.into_data_stream().map_err(std::io::Error::other), SILENCE_MAX)
+}
+
+/// Bytes that a sender says its body has.
+pub(super) fn stated_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn unless_silent<S>(sent: S, silence_max: Duration) -> impl Stream<Item = Result<Bytes, std::io::Error>>
+where
+    S: Stream<Item = Result<Bytes, std::io::Error>>,
+{
+    futures::stream::unfold(Some(Box::pin(sent)), move |sent| async move {
+        let mut sent = sent?;
+        match tokio::time::timeout(silence_max, sent.next()).await {
+            Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(sent))),
+            Ok(Some(Err(error))) => Some((Err(error), None)),
+            Ok(None) => None,
+            Err(_) => Some((Err(std::io::ErrorKind::TimedOut.into()), None)),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sender_who_falls_silent_has_failed() {
+        let spoken = futures::stream::iter([Ok(Bytes::from_static(b"some"))]);
+        let mut heard = std::pin::pin!(unless_silent(spoken.chain(futures::stream::pending()), Duration::from_millis(5)));
+        assert_eq!(heard.next().await.unwrap().unwrap(), "some");
+        assert_eq!(heard.next().await.unwrap().unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        assert!(heard.next().await.is_none());
+    }
 }

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use protocol::api::{Measured, Model, Page, Version};
+use protocol::api::{Measured, Model, Page};
 use protocol::{Credits, ModelRef, Prediction, Pricing, Problem};
 use registry::{Direction, Links, ModelPatch, ModelRow, ModelSort, ModelsOf, NewModel, Scope, Visibility};
 use serde::Deserialize;
@@ -20,6 +20,7 @@ use crate::origin::Origin;
 use crate::problem::Refused;
 use crate::render;
 use crate::routes::predictions::require_row;
+use crate::routes::versions;
 
 /// Runs that an estimate rests on, at most.
 const SAMPLE_MAX: i64 = 1_000;
@@ -54,12 +55,7 @@ pub(super) async fn shown(gateway: &Gateway, origin: &Origin, row: &ModelRow) ->
         run_count: row.run_count,
         cover_image_url: row.links.cover_image_url.clone(),
         default_example: example.map(|example| Box::new(render::prediction(gateway, origin, example))),
-        latest_version: latest.map(|version| Version {
-            id: version.id.to_string(),
-            created_at: version.created_at,
-            cog_version: version.config.cog_version.clone(),
-            openapi_schema: version.config.openapi_schema.clone(),
-        }),
+        latest_version: latest.as_deref().map(versions::shown),
         created_at: row.created_at,
         hardware: row.hardware.clone(),
         pricing: row.pricing,

@@ -2,9 +2,9 @@
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use protocol::manifest::MANIFEST_TYPE;
+use http::{HeaderMap, HeaderValue, header};
 use protocol::{Digest, Problem, Reference, VersionId};
+use registry::ManifestRef;
 use serde::Deserialize;
 
 use crate::Gateway;
@@ -13,9 +13,7 @@ use crate::body::Parameters;
 use crate::problem::Refused;
 use crate::routes::models::require_model;
 use crate::routes::range::send_blob;
-
-/// Ten thousand files with long paths stay below this.
-const MANIFEST_BYTES_MAX: u64 = 16 * 1024 * 1024;
+use crate::routes::versions::require_version;
 
 /// Get a version's manifest.
 ///
@@ -31,10 +29,11 @@ pub(super) async fn get_manifest(
     let not_found = || Refused::not_found("version");
     let model = require_model(&gateway, &viewer, &(owner, name)).await?;
     let id: VersionId = id.parse().map_err(|_| not_found())?;
-    let version = gateway.registry().find_version(&model, &id).await?.ok_or_else(not_found)?;
-    let manifest = gateway.registry().blobs().read(version.id.digest(), MANIFEST_BYTES_MAX).await?.ok_or_else(not_found)?;
+    let version = require_version(&gateway, &model, &id).await?;
+    let found = gateway.registry().find_manifest(&model, &ManifestRef::Digest(*version.id.digest())).await?.ok_or_else(not_found)?;
+    let manifest = gateway.registry().read_manifest(&found).await?;
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(MANIFEST_TYPE)),
+        (header::CONTENT_TYPE, HeaderValue::from_str(&found.media_type).expect("it was checked when it was pushed")),
         (header::ETAG, HeaderValue::from_str(&format!("\"{id}\"")).expect("an id is plain ASCII")),
     ];
     Ok((headers, manifest).into_response())
@@ -69,18 +68,11 @@ pub(super) async fn get_blob(
     if !is_named {
         return Err(not_found());
     }
-    let etag = format!("\"{}\"", digest.hex());
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let mut response = if known.is_some_and(|known| known.contains(&etag)) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        let blobs = gateway.registry().blobs();
-        let size = blobs.head(&digest).await?.ok_or_else(not_found)?;
-        send_blob(blobs, &digest, size, &headers).await?
-    };
+    let blobs = gateway.registry().blobs();
+    let size = blobs.head(&digest).await?.ok_or_else(not_found)?;
+    let mut response = send_blob(blobs, &digest, size, &headers).await?;
     let headers = response.headers_mut();
     headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/octet-stream"));
-    headers.insert(header::ETAG, HeaderValue::from_str(&etag).expect("a digest is plain ASCII"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
 }

@@ -1,4 +1,4 @@
-//! Sends a blob, or the one range of it that the request asks for (RFC 9110, 13.1.5 and 14).
+//! Sends a blob, the one range of it that the request asks for, or word that the client has it (RFC 9110, 13.1 and 14).
 
 use std::ops::Range;
 
@@ -13,8 +13,10 @@ use crate::problem::Refused;
 /// The answer has its length and its tag, and says that ranges can be asked for; what the bytes are is the caller's to say.
 pub(super) async fn send_blob(blobs: &Blobs, digest: &Digest, size: u64, asked: &HeaderMap) -> Result<Response, Refused> {
     let not_found = || Refused::not_found("blob");
-    let etag = etag(digest);
+    // What never changes needs no weaker tag than its hash.
+    let etag = format!("\"{}\"", digest.hex());
     let mut response = match asked_part(asked, &etag, size) {
+        Part::None => StatusCode::NOT_MODIFIED.into_response(),
         Part::Whole => {
             let blob = blobs.get(digest).await?.ok_or_else(not_found)?;
             let mut response = Body::from_stream(blob.bytes).into_response();
@@ -41,11 +43,6 @@ pub(super) async fn send_blob(blobs: &Blobs, digest: &Digest, size: u64, asked: 
     Ok(response)
 }
 
-/// What never changes needs no weaker tag than its hash.
-pub(super) fn etag(digest: &Digest) -> String {
-    format!("\"{}\"", digest.hex())
-}
-
 fn tell(response: &mut Response, name: HeaderName, told: &str) {
     response.headers_mut().insert(name, HeaderValue::from_str(told).expect("numbers and digests are plain ASCII"));
 }
@@ -53,13 +50,18 @@ fn tell(response: &mut Response, name: HeaderName, told: &str) {
 /// A range of what the client had before is none when it had something else, or only knows since when.
 fn asked_part(asked: &HeaderMap, etag: &str, size: u64) -> Part {
     let text = |name| asked.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+    if text(header::IF_NONE_MATCH).is_some_and(|known| known.contains(etag)) {
+        return Part::None;
+    }
     let is_same = text(header::IF_RANGE).is_none_or(|known| known == etag);
     text(header::RANGE).filter(|_| is_same).map_or(Part::Whole, |range| part(range, size))
 }
 
-/// Which bytes a `Range` header asks for.
+/// Which bytes a request asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Part {
+    /// The client has it already.
+    None,
     /// Also for what we do not understand, and for several ranges at once: a server may ignore the header.
     Whole,
     Of(Range<u64>),
@@ -94,6 +96,16 @@ mod tests {
         for odd in ["", "bytes", "items=0-1", "bytes=3-1", "bytes=0-1,3-4", "bytes=a-b"] {
             assert_eq!(part(odd, 10), Part::Whole, "{odd}");
         }
+    }
+
+    #[test]
+    fn who_has_it_already_is_sent_nothing() {
+        let ask = |known: &'static str| {
+            let asked = [(header::RANGE, "bytes=4-"), (header::IF_NONE_MATCH, known)];
+            asked_part(&HeaderMap::from_iter(asked.map(|(name, value)| (name, HeaderValue::from_static(value)))), "\"tag\"", 10)
+        };
+        assert_eq!(ask("\"other\", \"tag\""), Part::None);
+        assert_eq!(ask("\"other\""), Part::Of(4..10));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! A model's versions: list, get, delete.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
 use protocol::api::{Page, Version};
 use protocol::{ModelRef, Problem, VersionId};
-use registry::{Scope, VersionRow};
+use registry::{ModelRow, Scope, VersionRow};
 use serde::Deserialize;
 
 use crate::Gateway;
@@ -20,8 +22,23 @@ pub(super) fn shown(version: &VersionRow) -> Version {
         id: version.id.to_string(),
         created_at: version.created_at,
         cog_version: version.config.cog_version.clone(),
+        driver: version.config.driver,
         openapi_schema: version.config.openapi_schema.clone(),
+        warnings: version.warnings.to_vec(),
     }
+}
+
+/// One that was deleted is told apart from one that never was: whoever kept its id need not look for a typing error.
+pub(super) async fn require_version(gateway: &Gateway, model: &ModelRow, id: &VersionId) -> Result<Arc<VersionRow>, Refused> {
+    if let Some(version) = gateway.registry().find_version(model, id).await? {
+        return Ok(version);
+    }
+    if gateway.registry().was_deleted(model, id).await? {
+        let detail =
+            format!("The version was deleted, and its id names nothing else; /v1/models/{}/versions lists what there is", model.model);
+        return Err(Problem::new(404, "Deleted", detail).into());
+    }
+    Err(Refused::not_found("version"))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -47,7 +64,9 @@ pub(super) async fn list_versions(
         id: row.id.to_string(),
         created_at: row.created_at,
         cog_version: row.cog_version,
+        driver: row.driver,
         openapi_schema: row.openapi_schema,
+        warnings: row.warnings,
     });
     Ok(Json(Page { next: page.next.map(address), previous: page.previous.map(address), results: results.collect() }))
 }
@@ -63,7 +82,7 @@ pub(super) async fn get_version(
 ) -> Result<Json<Version>, Refused> {
     let model = require_model(&gateway, &viewer, &(owner, name)).await?;
     let id: VersionId = id.parse().map_err(|_| Refused::not_found("version"))?;
-    let version = gateway.registry().find_version(&model, &id).await?.ok_or_else(|| Refused::not_found("version"))?;
+    let version = require_version(&gateway, &model, &id).await?;
     Ok(Json(shown(&version)))
 }
 

@@ -40,20 +40,8 @@ pub(super) fn make(cache: &Cache) -> Result<(), FetchError> {
 /// How much to keep where nobody said: four fifths of what is free, or is taken by the blobs that are here.
 pub(super) fn bytes_max(blobs: &Path) -> io::Result<u64> {
     let disk = statvfs(blobs)?;
-    let mut bytes = disk.blocks_available() * disk.fragment_size();
-    let mut folders = vec![blobs.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let metadata = entry.metadata()?;
-            if metadata.is_dir() {
-                folders.push(entry.path());
-            } else {
-                bytes += metadata.len();
-            }
-        }
-    }
-    Ok(bytes / 5 * 4)
+    let here: u64 = files_in(blobs)?.iter().map(fs::Metadata::len).sum();
+    Ok((disk.blocks_available() * disk.fragment_size() + here) / 5 * 4)
 }
 
 /// What lies on the disk.
@@ -122,9 +110,9 @@ impl<'a> Shelf<'a> {
     fn remove_folder(&mut self, folder: &Path) -> io::Result<()> {
         let Some(retired) = self.cache.leases.unless_folder_in_use(folder, || retire(folder))? else { return Ok(()) };
         tracing::info!(project = %folder.display(), "a version's files were not used for long and make room");
-        let inodes = inodes_in(&retired)?;
+        let files = files_in(&retired)?;
         remove(&retired)?;
-        let blobs: Vec<Digest> = inodes.iter().filter_map(|inode| self.by_inode.get(inode).copied()).collect();
+        let blobs: Vec<Digest> = files.iter().filter_map(|file| self.by_inode.get(&file.ino()).copied()).collect();
         self.remove_loose(&blobs)
     }
 
@@ -154,8 +142,8 @@ fn least_recently_used_first(projects: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(folders.into_iter().map(|(_, folder)| folder).collect())
 }
 
-fn inodes_in(folder: &Path) -> io::Result<Vec<u64>> {
-    let mut inodes = Vec::new();
+fn files_in(folder: &Path) -> io::Result<Vec<fs::Metadata>> {
+    let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)? {
@@ -164,9 +152,9 @@ fn inodes_in(folder: &Path) -> io::Result<Vec<u64>> {
             if metadata.is_dir() {
                 folders.push(entry.path());
             } else {
-                inodes.push(metadata.ino());
+                files.push(metadata);
             }
         }
     }
-    Ok(inodes)
+    Ok(files)
 }

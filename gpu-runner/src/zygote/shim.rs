@@ -77,7 +77,9 @@ fn started_as() -> io::Result<Vec<u8>> {
 
 /// As it would be had there been no shim.
 fn environment() -> impl Iterator<Item = (OsString, OsString)> {
-    env::vars_os().filter(|(name, _)| name != MINDER_FD).map(|(name, value)| {
+    #[expect(clippy::disallowed_methods, reason = "it stands in for a process that would have inherited them")]
+    let inherited = env::vars_os();
+    inherited.filter(|(name, _)| name != MINDER_FD).map(|(name, value)| {
         let value = if name == PATH { without_first(&value) } else { value };
         (name, value)
     })

@@ -33,6 +33,8 @@ pub struct Platform(Arc<Mutex<Shelves>>);
 #[derive(Debug, Default)]
 struct Shelves {
     blobs: HashMap<String, Bytes>,
+    /// Of blobs, in their order.
+    asked: Vec<String>,
     inputs: HashMap<String, Bytes>,
     uploads: Vec<(String, String, Bytes)>,
 }
@@ -49,11 +51,19 @@ impl Platform {
         (name, content)
     }
 
+    /// How often a blob was asked for.
+    pub fn asked(&self, content: &[u8]) -> usize {
+        let digest = Digest::of(content).to_string();
+        self.0.lock().unwrap().asked.iter().filter(|asked| **asked == digest).count()
+    }
+
     async fn serve(self, listener: tokio::net::TcpListener) {
         let allowed = |headers: &HeaderMap| headers.get("authorization").is_some_and(|value| value == &format!("Bearer {TOKEN}"));
         let blob = move |State(platform): State<Self>, Segments(digest): Segments<String>, headers: HeaderMap| async move {
             assert!(allowed(&headers));
-            let found = platform.0.lock().unwrap().blobs.get(&digest).cloned();
+            let mut shelves = platform.0.lock().unwrap();
+            let found = shelves.blobs.get(&digest).cloned();
+            shelves.asked.push(digest);
             found.ok_or(StatusCode::NOT_FOUND)
         };
         let input = move |State(platform): State<Self>, Segments(path): Segments<String>, headers: HeaderMap| async move {
@@ -159,6 +169,12 @@ impl House {
         let house = Self { fabric, platform, runner: name.to_owned(), base_url, stop, serving };
         house.wait_for_card(|_| true).await;
         house
+    }
+
+    /// Where the runner keeps a blob.
+    pub fn blob(&self, content: &[u8]) -> PathBuf {
+        let hex = Digest::of(content).hex();
+        home(&self.runner).join("blobs").join(&hex[..2]).join(hex)
     }
 
     /// Stops the runner and waits until it has drained.

@@ -7,4 +7,5 @@ mod odd;
 mod openai;
 mod orders;
 mod training;
+mod weights;
 mod zygote;

@@ -89,9 +89,14 @@ pub(crate) async fn count(tx: &mut Tx, owner: &str) -> Result<i64, RegistryError
     Ok(sqlx::query("select count(*) as models from model where owner = $1").bind(owner).fetch_one(tx).await?.try_get("models")?)
 }
 
+/// The model at an address, or the one that has left it.
 pub(crate) async fn find(tx: &mut Tx, model: &ModelRef) -> Result<Option<ModelRow>, RegistryError> {
-    let statement =
-        concat!("select ", model_columns!(), " from model m join account a on a.name = m.owner where m.owner = $1 and m.name = $2");
+    let statement = concat!(
+        "select ",
+        model_columns!(),
+        " from model m join account a on a.name = m.owner where (m.owner = $1 and m.name = $2) \
+         or m.id = (select x.model_id from model_address x where x.owner = $1 and x.name = $2)"
+    );
     let row = sqlx::query(statement).bind(&model.owner).bind(&model.name).fetch_optional(tx).await?;
     row.as_ref().map(read).transpose()
 }
@@ -146,9 +151,27 @@ pub(crate) async fn add_runs(tx: &mut Tx, id: &str, runs: i64) -> Result<(), Reg
     Ok(())
 }
 
-/// Deletes a model that never had a version; false when it has, or had, one.
+/// A statement about the model `$1` if nothing was ever published in it.
+macro_rules! unused {
+    ($statement:literal) => {
+        concat!(
+            $statement,
+            "not exists (select 1 from version v where v.model_id = $1) and not exists (select 1 from manifest m where m.model_id = $1) ",
+            "and not exists (select 1 from tag_move t where t.model_id = $1)"
+        )
+    };
+}
+
+/// Deletes a model that never had a version nor anything else under a tag; false when it has, or had.
 pub(crate) async fn delete_unused(tx: &mut Tx, id: &str) -> Result<bool, RegistryError> {
-    let statement = "delete from model where id = $1 and not exists (select 1 from version v where v.model_id = $1)";
+    for leftovers in [
+        unused!("delete from loose_blob where model_id = $1 and "),
+        unused!("delete from model_offer where model_id = $1 and "),
+        unused!("delete from model_address where model_id = $1 and "),
+    ] {
+        sqlx::query(leftovers).bind(id).execute(&mut *tx).await?;
+    }
+    let statement = unused!("delete from model where id = $1 and ");
     Ok(sqlx::query(statement).bind(id).execute(tx).await?.rows_affected() == 1)
 }
 

@@ -1,19 +1,21 @@
 //! The table `tag_move`: where tags point and have pointed. Rows are only ever added.
 
-use protocol::{Tag, Timestamp, VersionId};
+use protocol::{Digest, Tag, Timestamp, VersionId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use store::Tx;
 
 use crate::cursor::{Direction, SCAN_ROWS, Scan};
+use crate::db::named_blob;
 use crate::error::RegistryError;
 use crate::tags::{Pointing, TAGS_PER_MODEL_MAX, TagMove};
 
-/// Points a tag at a version, and answers the number of the move.
+/// Points a tag at a manifest, and answers the number of the move. `latest` is also what the model runs, if what it points at can be run.
 ///
 /// The model's row is written first, whatever the tag: its lock puts the moves of one model in a line, so that their numbers have no gap.
 pub(crate) async fn point(tx: &mut Tx, model_id: &str, to: &Pointing) -> Result<i64, RegistryError> {
-    let statement = "update model set latest_version_id = case when $2 = 1 then $3 else latest_version_id end where id = $1";
+    let statement = "update model set latest_version_id = case when $2 = 1 and exists (select 1 from version v where v.model_id = $1 and v.id = $3) \
+                     then $3 else latest_version_id end where id = $1";
     let (version, is_latest) = (to.version.to_string(), i64::from(to.tag.is_latest()));
     sqlx::query(statement).bind(model_id).bind(is_latest).bind(&version).execute(&mut *tx).await?;
     let statement = "insert into tag_move (model_id, tag, seq, version_id, moved_by, moved_at) \
@@ -40,6 +42,24 @@ pub(crate) async fn find(tx: &mut Tx, model_id: &str, tag: &Tag) -> Result<Optio
                      and t.seq = (select max(n.seq) from tag_move n where n.model_id = $1 and n.tag = $2)";
     let row = sqlx::query(statement).bind(model_id).bind(tag.as_str()).fetch_optional(tx).await?;
     row.as_ref().map(read).transpose()
+}
+
+/// The manifest that one tag points at, whether it is a version or not. A manifest that was deleted and pushed again is another.
+pub(crate) async fn resolve(tx: &mut Tx, model_id: &str, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
+    let statement = "select m.digest from tag_move t join manifest m on m.model_id = t.model_id and m.digest = 'sha256:' || t.version_id \
+                     where t.model_id = $1 and t.tag = $2 and t.moved_at >= m.created_at \
+                     and t.seq = (select max(n.seq) from tag_move n where n.model_id = $1 and n.tag = $2)";
+    let row = sqlx::query(statement).bind(model_id).bind(tag.as_str()).fetch_optional(tx).await?;
+    row.as_ref().map(named_blob::read_digest).transpose()
+}
+
+/// The names of the tags that point at a manifest, in no order.
+pub(crate) async fn names(tx: &mut Tx, model_id: &str) -> Result<Vec<String>, RegistryError> {
+    let statement = "select t.tag from tag_move t join manifest m on m.model_id = t.model_id and m.digest = 'sha256:' || t.version_id \
+                     where t.model_id = $1 and t.moved_at >= m.created_at \
+                     and t.seq = (select max(n.seq) from tag_move n where n.model_id = t.model_id and n.tag = t.tag) limit $2";
+    let rows = sqlx::query(statement).bind(model_id).bind(TAGS_PER_MODEL_MAX).fetch_all(tx).await?;
+    rows.iter().map(|row| Ok(row.try_get("tag")?)).collect()
 }
 
 /// How many names of tags a model has used.

@@ -1,12 +1,16 @@
 //! The table `version`.
 
-use protocol::{Manifest, ModelRef, Timestamp, VersionConfig, VersionId};
+use protocol::api::FileWarning;
+use protocol::manifest::{Driver, VersionFile};
+use protocol::{ModelRef, OciManifest, Timestamp, VersionConfig, VersionId};
+use serde::Deserialize;
 use serde_json::Value;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use store::Tx;
 
 use crate::cursor::{Direction, SCAN_ROWS, Scan};
+use crate::db::warning;
 use crate::error::RegistryError;
 use crate::versions::VersionSummary;
 
@@ -29,8 +33,9 @@ pub(crate) struct NewVersionRow {
 /// A version as it reads back.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredVersion {
-    pub(crate) manifest: Manifest,
+    pub(crate) files: Vec<VersionFile>,
     pub(crate) config: VersionConfig,
+    pub(crate) warnings: Vec<FileWarning>,
     pub(crate) created_at: Timestamp,
 }
 
@@ -69,15 +74,17 @@ pub(crate) async fn presence(tx: &mut Tx, model_id: &str, id: &VersionId) -> Res
 }
 
 pub(crate) async fn find(tx: &mut Tx, model_id: &str, id: &VersionId) -> Result<Option<StoredVersion>, RegistryError> {
-    let statement = "select manifest, config, created_at from version where model_id = $1 and id = $2 and deleted_at is null";
+    let statement = "select manifest, config, created_at, (select warnings from version_warning where version_id = version.id) as warnings \
+                     from version where model_id = $1 and id = $2 and deleted_at is null";
     let Some(row) = sqlx::query(statement).bind(model_id).bind(id.to_string()).fetch_optional(tx).await? else {
         return Ok(None);
     };
     let (manifest, config): (String, String) = (row.try_get("manifest")?, row.try_get("config")?);
     let corrupt = |_| RegistryError::Corrupt { what: "version", id: id.to_string() };
     Ok(Some(StoredVersion {
-        manifest: serde_json::from_str(&manifest).map_err(corrupt)?,
+        files: OciManifest::parse(&manifest).map_err(corrupt)?.files(),
         config: serde_json::from_str(&config).map_err(corrupt)?,
+        warnings: warning::read(id, row.try_get::<Option<String>, _>("warnings")?.as_deref())?,
         created_at: Timestamp::from_micros(row.try_get("created_at")?),
     }))
 }
@@ -93,11 +100,13 @@ pub(crate) async fn holders(tx: &mut Tx, id: &VersionId) -> Result<Vec<ModelRef>
 pub(crate) async fn list(tx: &mut Tx, model_id: &str, scan: &Scan) -> Result<Vec<VersionSummary>, RegistryError> {
     let statement = match scan.direction {
         Direction::Descending => {
-            "select id, created_at, cog_version, openapi_schema from version \
+            "select id, created_at, cog_version, openapi_schema, config, \
+             (select warnings from version_warning where version_id = version.id) as warnings from version \
              where model_id = $1 and deleted_at is null and (created_at, id) < ($2, $3) order by created_at desc, id desc limit $4"
         }
         Direction::Ascending => {
-            "select id, created_at, cog_version, openapi_schema from version \
+            "select id, created_at, cog_version, openapi_schema, config, \
+             (select warnings from version_warning where version_id = version.id) as warnings from version \
              where model_id = $1 and deleted_at is null and (created_at, id) > ($2, $3) order by created_at, id limit $4"
         }
     };
@@ -118,16 +127,55 @@ pub(crate) async fn newest(tx: &mut Tx, model_id: &str) -> Result<Option<Version
     row.as_ref().map(read_id).transpose()
 }
 
+/// A version of which the table `manifest` does not know, for it was published before that table was there.
+#[derive(Clone, Debug)]
+pub(crate) struct Unlisted {
+    pub(crate) model_id: String,
+    pub(crate) id: VersionId,
+    /// Whose the model is now.
+    pub(crate) owner_id: String,
+    pub(crate) manifest: String,
+    pub(crate) created_at: Timestamp,
+}
+
+pub(crate) async fn unlisted(tx: &mut Tx, rows_max: i64) -> Result<Vec<Unlisted>, RegistryError> {
+    let statement = "select v.model_id, v.id, v.manifest, v.created_at, a.id as owner_id from version v join model o on o.id = v.model_id \
+                     join account a on a.name = o.owner where v.deleted_at is null \
+                     and not exists (select 1 from manifest m where m.model_id = v.model_id and m.digest = 'sha256:' || v.id) limit $1";
+    let rows = sqlx::query(statement).bind(rows_max).fetch_all(tx).await?;
+    let unlisted = |row: &AnyRow| {
+        Ok(Unlisted {
+            model_id: row.try_get("model_id")?,
+            id: read_id(row)?,
+            owner_id: row.try_get("owner_id")?,
+            manifest: row.try_get("manifest")?,
+            created_at: Timestamp::from_micros(row.try_get("created_at")?),
+        })
+    };
+    rows.iter().map(unlisted).collect()
+}
+
+/// What a list tells of a config.
+#[derive(Debug, Deserialize)]
+struct Started {
+    #[serde(default)]
+    driver: Driver,
+}
+
 fn read_summary(row: &AnyRow) -> Result<VersionSummary, RegistryError> {
     let id = read_id(row)?;
     let schema: String = row.try_get("openapi_schema")?;
     let openapi_schema: Value =
         serde_json::from_str(&schema).map_err(|_| RegistryError::Corrupt { what: "version", id: id.to_string() })?;
+    let config: Started = serde_json::from_str(&row.try_get::<String, _>("config")?)
+        .map_err(|_| RegistryError::Corrupt { what: "version", id: id.to_string() })?;
     Ok(VersionSummary {
         id,
+        driver: config.driver,
         created_at: Timestamp::from_micros(row.try_get("created_at")?),
         cog_version: row.try_get("cog_version")?,
         openapi_schema,
+        warnings: warning::read(&id, row.try_get::<Option<String>, _>("warnings")?.as_deref())?,
     })
 }
 

@@ -1,21 +1,23 @@
 //! Publishing: everything is checked, then the blobs are there, then the manifest, then one row. What breaks off before the row leaves
 //! nothing that anyone can see.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use protocol::api::NewVersion;
-use protocol::manifest::{HookSpec, HookStage};
-use protocol::{Digest, Manifest, ModelRef, Tag};
+use protocol::manifest::{HookSpec, HookStage, VersionFile};
+use protocol::{Digest, Manifest, ModelRef, OciManifest, Tag, VersionConfig, VersionId};
 
 use crate::caller::Caller;
+use crate::claims::Claim;
+use crate::db::manifest::NewManifestRow;
 use crate::db::version::{self, NewVersionRow, Presence};
 use crate::db::{model, tag};
 use crate::hook_publisher::OpenHookError;
-use crate::input::InputSchema;
-use crate::models::check_pricing;
-use crate::tags::Pointing;
+use crate::models::{ModelRow, check_pricing};
+use crate::oci::ManifestRow;
+use crate::tags::{self, Pointing};
 use crate::versions::{PublishError, VersionRow, check};
 use crate::{Registry, RegistryError};
 
@@ -29,96 +31,160 @@ pub struct Published {
     pub fresh: bool,
 }
 
+/// A version that is about to be, whichever way it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    pub(crate) id: VersionId,
+    pub(crate) config: VersionConfig,
+    pub(crate) files: Vec<VersionFile>,
+    pub(crate) config_text: String,
+    /// Whose SHA-256 is the id.
+    pub(crate) manifest_text: String,
+    pub(crate) listed: NewManifestRow,
+    /// On all that it names.
+    pub(crate) claim: Claim,
+}
+
+/// What a version is called when it is there.
+#[derive(Clone, Debug)]
+pub(crate) enum Naming {
+    /// Published over HTTP: `latest` moves to it if it is new.
+    Published,
+    /// Pushed over OCI: the tag moves to it, if it was pushed under one. `latest` also does if there is none yet.
+    Pushed(Option<Tag>),
+}
+
 impl Registry {
     /// Makes a version of blobs that are there, and moves `latest` to it. A price, if one is given, holds from now on even when the version
     /// is not a new one.
     pub async fn publish(&self, caller: &Caller, model: &ModelRef, new: NewVersion) -> Result<Published, PublishError> {
         let row = self.require_own_model(caller, model).await?;
-        check::check_files(&new.files)?;
-        check::check_config(&new.config, &new.files)?;
         check_pricing(new.pricing.as_ref())?;
-        InputSchema::compile(&new.config.openapi_schema)?;
-        if new.config.trainer.is_some() {
-            InputSchema::compile_training(&new.config.openapi_schema)?;
-        }
-        let hook_sizes = self.require_blobs(&new).await?;
+        check::check_draft(&new.config, &new.files)?;
+        let claim = self.begin_claim();
+        let sizes = self.require_blobs(&new.files, &new.config.hooks).await?;
+        let hook_sizes = new.config.hooks.iter().map(|hook| (hook.digest, sizes[&hook.digest])).collect();
 
         let (manifest, config_bytes) = Manifest::new(&new.config, &new.files, &hook_sizes);
-        let id = manifest.id();
-        let model_id = row.id.clone();
-        let presence = self.db.read(move |tx| Box::pin(async move { version::presence(tx, &model_id, &id).await })).await?;
-        let fresh = match presence {
-            Some(Presence::Deleted) => return Err(PublishError::Deleted),
-            Some(Presence::Present) => false,
-            None => {
-                self.require_hooks(&new.config.hooks).await?;
-                self.blobs.put(config_bytes.clone().into()).await.map_err(RegistryError::Blob)?;
-                self.blobs.put(manifest.to_bytes().into()).await.map_err(RegistryError::Blob)?;
-                let version = NewVersionRow {
-                    model_id: row.id.clone(),
-                    id,
-                    manifest: json_text(manifest.to_bytes()),
-                    config: json_text(config_bytes),
-                    openapi_schema: new.config.openapi_schema.to_string(),
-                    cog_version: new.config.cog_version.clone(),
-                    created_by: caller.account.id.clone(),
-                    created_at: self.clock.now(),
-                };
-                self.insert_version(version).await?
-            }
+        let (id, manifest_text) = (manifest.id(), json_text(manifest.to_bytes()));
+        let named = OciManifest::parse(&manifest_text).expect("a manifest of ours reads back");
+        let draft = Draft {
+            id,
+            config_text: json_text(config_bytes),
+            listed: NewManifestRow {
+                model_id: row.id.clone(),
+                manifest: ManifestRow::of(*id.digest(), manifest_text.len(), &named),
+                subject: None,
+                depth: 0,
+                blobs: named.blobs().map(|blob| (blob.digest, blob.size)).collect(),
+                created_at: self.clock.now(),
+            },
+            manifest_text,
+            config: new.config,
+            files: new.files,
+            claim,
         };
+        let fresh = self.settle(caller, &row, draft, Naming::Published).await?;
         if let Some(pricing) = new.pricing.filter(|pricing| *pricing != row.pricing) {
             let model_id = row.id.clone();
             self.db.write(move |tx| Box::pin(async move { model::set_price(tx, &model_id, &pricing).await })).await?;
+            self.catalogue.forget_model(model);
         }
-        self.catalogue.forget_version(&row, &id);
         let version = self.find_version(&row, &id).await?.ok_or(PublishError::Deleted)?;
         Ok(Published { version, fresh })
     }
 
-    /// Writes the one row by which a version exists; false when somebody else just has.
-    async fn insert_version(&self, row: NewVersionRow) -> Result<bool, PublishError> {
+    /// Makes a version of a draft that was checked, and names it; false when the model had it already.
+    pub(crate) async fn settle(&self, caller: &Caller, row: &ModelRow, draft: Draft, naming: Naming) -> Result<bool, PublishError> {
+        let (model_id, id) = (row.id.clone(), draft.id);
+        let presence = self.db.read(move |tx| Box::pin(async move { version::presence(tx, &model_id, &id).await })).await?;
+        match (presence, &naming) {
+            (Some(Presence::Deleted), _) => return Err(PublishError::Deleted),
+            (Some(Presence::Present), Naming::Published) => return Ok(false),
+            (Some(Presence::Present) | None, _) => {}
+        }
+        let parts: Vec<Digest> = draft.listed.parts().into_keys().collect();
+        self.claim_blobs(&parts).await?;
+        if presence.is_none() {
+            self.require_hooks(&draft.config.hooks).await?;
+            self.inspect(&id, &draft.files).await?;
+            // The config of an image is what we read of it: no blob, and named by nothing.
+            if draft.config.driver.is_process() {
+                self.blobs.put(draft.config_text.clone().into()).await.map_err(RegistryError::Blob)?;
+            }
+            self.blobs.put(draft.manifest_text.clone().into()).await.map_err(RegistryError::Blob)?;
+        }
+        let fresh = self.insert_version(caller, draft, naming).await?;
+        self.catalogue.forget_version(row, &id);
+        Ok(fresh)
+    }
+
+    /// Writes the rows by which a version exists, and its names; false when somebody else just has.
+    async fn insert_version(&self, caller: &Caller, draft: Draft, naming: Naming) -> Result<bool, PublishError> {
+        let now = draft.listed.created_at;
+        let version = NewVersionRow {
+            model_id: draft.listed.model_id.clone(),
+            id: draft.id,
+            manifest: draft.manifest_text,
+            config: draft.config_text,
+            openapi_schema: draft.config.openapi_schema.to_string(),
+            cog_version: draft.config.cog_version,
+            created_by: caller.account.id.clone(),
+            created_at: now,
+        };
+        let (listed, claim, moved_by_id) = (draft.listed, draft.claim, caller.account.id.clone());
         let insert = self.db.write(move |tx| {
             Box::pin(async move {
-                if version::insert(tx, &row).await? {
-                    let NewVersionRow { id, created_by, created_at, .. } = row;
-                    let latest = Pointing { tag: Tag::latest(), version: id, moved_by_id: created_by, moved_at: created_at };
-                    tag::point(tx, &row.model_id, &latest).await?;
-                    return Ok(true);
+                let fresh = version::insert(tx, &version).await?;
+                if !fresh && version::presence(tx, &version.model_id, &version.id).await? != Some(Presence::Present) {
+                    return Err(PublishError::Deleted);
                 }
-                match version::presence(tx, &row.model_id, &row.id).await? {
-                    Some(Presence::Present) => Ok(false),
-                    Some(Presence::Deleted) | None => Err(PublishError::Deleted),
+                claim.list(tx, &listed, &moved_by_id).await?;
+                let to = |tag| Pointing { tag, version: version.id, moved_by_id: moved_by_id.clone(), moved_at: now };
+                match naming {
+                    Naming::Published if fresh => {
+                        tag::point(tx, &version.model_id, &to(Tag::latest())).await?;
+                    }
+                    Naming::Published => {}
+                    Naming::Pushed(tag) => {
+                        if let Some(tag) = tag {
+                            tags::name(tx, &version.model_id, to(tag)).await?;
+                        }
+                        if tag::resolve(tx, &version.model_id, &Tag::latest()).await?.is_none() {
+                            tag::point(tx, &version.model_id, &to(Tag::latest())).await?;
+                        }
+                    }
                 }
+                Ok(fresh)
             })
         });
         insert.await
     }
 
-    /// Sees to it that every blob is there and as large as stated, and tells how large the hooks are.
-    async fn require_blobs(&self, new: &NewVersion) -> Result<BTreeMap<Digest, u64>, PublishError> {
-        let files = new.files.iter().map(|file| file.digest);
-        let hooks = new.config.hooks.iter().map(|hook| hook.digest);
-        let named: BTreeSet<Digest> = files.chain(hooks).collect();
-        let sizes: HashMap<Digest, Option<u64>> = stream::iter(named.clone())
+    /// Sees to it that every blob is there and as large as stated, and tells how large they are.
+    async fn require_blobs(&self, files: &[VersionFile], hooks: &[HookSpec]) -> Result<BTreeMap<Digest, u64>, PublishError> {
+        let named = files.iter().map(|file| file.digest).chain(hooks.iter().map(|hook| hook.digest));
+        let sizes = self.require_present(named.collect()).await?;
+        match files.iter().find(|file| sizes[&file.digest] != file.size) {
+            Some(wrong) => Err(PublishError::WrongSize { digest: wrong.digest, stated: wrong.size, found: sizes[&wrong.digest] }),
+            None => Ok(sizes),
+        }
+    }
+
+    /// Sees to it that every blob is there, and tells how large they are.
+    pub(crate) async fn require_present(&self, named: BTreeSet<Digest>) -> Result<BTreeMap<Digest, u64>, PublishError> {
+        self.claim_blobs(&named.iter().copied().collect::<Vec<_>>()).await?;
+        let sizes: Vec<(Digest, Option<u64>)> = stream::iter(named)
             .map(|digest| async move { Ok((digest, self.blobs.head(&digest).await.map_err(RegistryError::Blob)?)) })
-            .buffer_unordered(HEADS_AT_A_TIME)
+            .buffered(HEADS_AT_A_TIME)
             .try_collect()
             .await
             .map_err(|error: RegistryError| PublishError::from(error))?;
-        let absent: Vec<Digest> = named.into_iter().filter(|digest| sizes[digest].is_none()).collect();
+        let absent: Vec<Digest> = sizes.iter().filter(|(_, size)| size.is_none()).map(|(digest, _)| *digest).collect();
         if !absent.is_empty() {
             return Err(PublishError::AbsentBlobs { digests: absent });
         }
-        for file in &new.files {
-            match sizes[&file.digest] {
-                Some(found) if found != file.size => {
-                    return Err(PublishError::WrongSize { digest: file.digest, stated: file.size, found });
-                }
-                _ => {}
-            }
-        }
-        Ok(new.config.hooks.iter().filter_map(|hook| Some((hook.digest, sizes[&hook.digest]?))).collect())
+        Ok(sizes.into_iter().filter_map(|(digest, size)| Some((digest, size?))).collect())
     }
 
     /// Checks and compiles every hook, and sees to it that it exports what it is declared for.
@@ -147,7 +213,7 @@ impl Registry {
     }
 }
 
-fn json_text(bytes: Vec<u8>) -> String {
+pub(crate) fn json_text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("JSON is UTF-8")
 }
 
@@ -199,7 +265,7 @@ mod tests {
             let model = house.model(&ada, "echo").await;
             let mut new = new_version("one");
             let absent = [Digest::of(b"absent"), Digest::of(b"absent too")];
-            new.files.extend(absent.map(|digest| protocol::manifest::VersionFile { path: digest.hex(), digest, size: 6 }));
+            new.files.extend(absent.map(|digest| VersionFile { path: digest.hex(), digest, size: 6 }));
             house.upload_files(&new_version("one")).await;
             match house.registry.publish(&ada, &model.model, new).await {
                 Err(PublishError::AbsentBlobs { mut digests }) => {

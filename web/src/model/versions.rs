@@ -28,9 +28,11 @@ pub(crate) async fn show(visit: Visit, address: Address) -> Result<Page, ApiErro
                     img.cover src=(cover::path(Some(&version.id), "")) alt="" width="120" height="60" loading="lazy";
                     div {
                         p { (link(&name, &version.id))
-                            @for tag in tags.results.iter().filter(|tag| tag.version == version.id) { " " span.badge { (tag.tag) } } }
+                            @for tag in tags.results.iter().filter(|tag| tag.version == version.id) { " " span.badge { (tag.tag) } }
+                            @if !version.warnings.is_empty() { " " span.badge title="Loading it runs code from its weights" { "pickle" } } }
                         p.quiet { (time::day(version.created_at)) ", " (time::ago(visit.now, version.created_at))
-                            @if !version.cog_version.is_empty() { " · Cog " (version.cog_version) } }
+                            @if !version.cog_version.is_empty() { " · Cog " (version.cog_version) }
+                            @if !version.driver.is_process() { " · an image, for runners with the driver " (version.driver.name()) } }
                     }
                     code.digest { (version.id) }
                 }
@@ -59,7 +61,7 @@ fn history(now: Timestamp, name: &str, moves: &[TagMove]) -> Markup {
                         tr {
                             td.num { (moved.number) }
                             td { (link(name, &moved.version)) }
-                            td title=(moved.moved_at) { (time::day(moved.moved_at)) ", " (time::ago(now, moved.moved_at)) }
+                            td { (time::day(moved.moved_at)) ", " (time::ago(now, moved.moved_at)) }
                             td { @if let Some(account) = &moved.moved_by { a href={ "/" (account) } { (account) } } }
                         }
                     }

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use protocol::api::{Account, Balance, File, FileUrls, HardwarePrice, Measured, Model, Page, TagMove, Version};
+use protocol::api::{Account, Balance, File, FileUrls, HardwarePrice, Measured, Model, Page, Storage, TagMove, Version};
 use protocol::prediction::{ColdStart, CostLine, HookRun, Rung, Timings, Urls};
 use protocol::{Clock, Digest, Entropy, Prediction, Pricing, Problem, Status, Timestamp};
 use serde_json::{Map, Value, json};
@@ -69,6 +69,7 @@ impl Market {
         Router::new()
             .route("/v1/account", get(account))
             .route("/v1/account/balance", get(balance))
+            .route("/v1/account/storage", get(storage))
             .route("/v1/account/sessions", post(sessions))
             .route("/v1/prices", get(prices))
             .route("/v1/models", get(models))
@@ -118,6 +119,10 @@ async fn account(headers: HeaderMap) -> Response {
 async fn balance() -> Json<Balance> {
     let amount = |text: &str| text.parse().expect("an amount");
     Json(Balance { credit: amount("24.9999785"), held: amount("0.003"), available: amount("24.9969785") })
+}
+
+async fn storage() -> Json<Storage> {
+    Json(Storage { kept_bytes: 1_500_000_000, reserved_bytes: 500_000_000, limit_bytes: Some(10_000_000_000) })
 }
 
 async fn sessions(headers: HeaderMap) -> Response {
@@ -276,7 +281,9 @@ pub fn stall(name: &str, task: &str, description: &str, schema: Value) -> Model 
         id: Digest::of(name.as_bytes()).hex(),
         created_at: Timestamp::from_micros(NOW).plus_millis(-3 * 86_400_000),
         cog_version: "0.23.1".to_owned(),
+        driver: protocol::manifest::Driver::Process,
         openapi_schema: schema,
+        warnings: Vec::new(),
     };
     Model {
         url: format!("{BASE}/feira/{name}"),
