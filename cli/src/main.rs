@@ -126,6 +126,9 @@ enum Call {
 }
 
 fn main() -> ExitCode {
+    if gpu_runner::is_cog_worker() {
+        return gpu_runner::cog_worker_main();
+    }
     let arguments = Arguments::parse();
     match arguments.command {
         // These three become something else: no runtime, no environment, nothing of ours comes first.

@@ -64,7 +64,7 @@ pub fn summary(prediction: &Prediction) -> String {
             parts.push(format!("{} queued", micros(timings.queue_us)));
         }
         if let Some(cold) = timings.cold {
-            parts.push(format!("{} cold start", micros(cold.total_us())));
+            parts.push(format!("{} cold start {}", micros(cold.total_us()), cold.rung.words()));
         }
     }
     if let Some(cost) = prediction.cost {

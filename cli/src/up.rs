@@ -81,6 +81,9 @@ pub struct Up {
     /// Four fifths of the free space when not given
     #[arg(long, env = "FEIRA_WEIGHTS_BYTES_MAX", value_parser = byte_size::parse)]
     weights_bytes_max: Option<u64>,
+    /// Seats that are kept prepared for versions of lately used environments, so that they start in a fraction of the time; 0 keeps none
+    #[arg(long, env = "FEIRA_ZYGOTES", default_value_t = 4)]
+    zygotes: usize,
 }
 
 fn isolation(text: &str) -> Result<IsolationWish, String> {
@@ -118,6 +121,7 @@ impl Up {
             idle_seconds: self.idle_seconds,
             instances_max: self.instances_max,
             weights_bytes_max: self.weights_bytes_max,
+            zygotes_max: self.zygotes,
             settings: context.settings.clone(),
         };
         let house = House::open(&home, plan).await?;

@@ -100,6 +100,7 @@ fn a_card_stands_until_its_runner_leaves() {
         drivers: vec![Driver::Process],
         isolation: "none".to_owned(),
         versions: Vec::new(),
+        zygotes: 0,
         seen_at: Timestamp::default(),
     };
     let changes = fabric.directory().watch();

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::GatewayConfig;
+use crate::cold_starts::ColdStarts;
 use crate::db::prediction::{self, Lease, Progress};
 use crate::keys::{GrantScope, Keys};
 use crate::limits::Limits;
@@ -64,6 +65,7 @@ struct Inner {
     live: LiveSet,
     deployments_changed: Notify,
     webhooks: Webhooks,
+    cold_starts: ColdStarts,
     tasks: TaskTracker,
     stopping: CancellationToken,
     stopped: CancellationToken,
@@ -91,6 +93,7 @@ impl Gateway {
             limits: Limits::new(&config.limits),
             deployments_changed: Notify::new(),
             webhooks: Webhooks::default(),
+            cold_starts: ColdStarts::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
@@ -207,6 +210,10 @@ impl Gateway {
 
     pub(crate) fn webhooks(&self) -> &Webhooks {
         &self.0.webhooks
+    }
+
+    pub(crate) fn cold_starts(&self) -> &ColdStarts {
+        &self.0.cold_starts
     }
 
     pub(crate) fn tasks(&self) -> &TaskTracker {

@@ -4,6 +4,7 @@
 
 mod auth;
 mod body;
+mod cold_starts;
 mod config;
 mod db;
 mod file_name;

@@ -61,6 +61,7 @@ impl Bed {
             gpus: Vec::new(),
             seat: 1,
             doors: self.sandbox.doors().expect("ports are free"),
+            hears: false,
         };
         let ordered_at = Instant::now();
         let confined = self.sandbox.launch(launch).await.expect("the program starts");

@@ -29,6 +29,7 @@ pub struct Standing<'a, W, S> {
     pub known: &'a HashMap<FleetId, (Arc<Bundle>, Grant)>,
     pub ready: &'a HashMap<InstanceId, Arc<Instance>>,
     pub idle_expiry: Duration,
+    pub zygotes: usize,
 }
 
 #[derive(Debug)]
@@ -52,6 +53,7 @@ impl Cards {
             drivers: vec![Driver::Process],
             isolation: site.sandbox.describe().to_owned(),
             versions: Vec::new(),
+            zygotes: 0,
             seen_at: clock.now(),
         };
         Self { blank, gpu_sku: gpu::sku(&site.gpus[..site.gpus.len().min(1)]), directory, clock, published_at: None, changed: true }
@@ -77,7 +79,7 @@ impl Cards {
         let versions = standing.known.iter().filter_map(|(fleet, (bundle, _))| self.version_card(fleet, bundle, standing, now));
         let mut versions: Vec<VersionCard> = versions.collect();
         versions.sort_by(|a, b| (a.version, a.errand, &a.deployment).cmp(&(b.version, b.errand, &b.deployment)));
-        self.directory.publish(RunnerCard { versions, seen_at: self.clock.now(), ..self.blank.clone() });
+        self.directory.publish(RunnerCard { versions, zygotes: count(standing.zygotes), seen_at: self.clock.now(), ..self.blank.clone() });
         self.published_at = Some(now);
         self.changed = false;
         now + RENEWED_EVERY

@@ -1,8 +1,10 @@
 //! One running copy of a version: from its files to a process that answers, and what is known of it while it lives.
 
 mod cog;
-mod command;
+pub mod command;
+pub mod lodging;
 pub mod start;
+mod taken;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +21,7 @@ use crate::pool::floor::InstanceId;
 use crate::sandbox::{Confined, Exit};
 use crate::scratch::Scratch;
 use crate::weights::Lease;
+use lodging::Lodging;
 
 #[derive(Debug)]
 pub struct Instance {
@@ -35,6 +38,7 @@ pub struct Instance {
     scratch: Scratch,
     /// Held, not asked: its files stay as long as it lives.
     _files: Lease,
+    lodging: Lodging,
     /// Ends it, and all that runs in it.
     retire: CancellationToken,
     death: SetOnce<Death>,
@@ -104,6 +108,10 @@ impl Instance {
 
     pub(crate) fn confined(&self) -> &Confined {
         &self.confined
+    }
+
+    pub(crate) fn lodging(&self) -> &Lodging {
+        &self.lodging
     }
 
     pub(crate) async fn retired(&self) {

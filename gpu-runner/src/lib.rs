@@ -25,6 +25,7 @@ mod sidecar;
 mod slot;
 mod supervise;
 pub mod weights;
+mod zygote;
 
 use std::io;
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use gpu::{Gpu, inventory, sku};
 pub use sandbox::{IsolationError, IsolationWish, confine_main};
+pub use zygote::{cog_worker_main, is_cog_worker};
 
 use environment::Environments;
 use instance::start::Site;
@@ -43,6 +45,7 @@ use outside::Outside;
 use pool::Pool;
 use sandbox::Sandbox;
 use weights::Weights;
+use zygote::Zygotes;
 
 /// For the platform to accept a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -71,6 +74,8 @@ pub struct RunnerConfig {
     pub idle_expiry: Duration,
     /// Instances that live at one time.
     pub instances_max: usize,
+    /// Prepared seats that wait for a version at one time, beside the instances; 0 prepares none.
+    pub zygotes_max: usize,
     /// Ordinary memory of an instance whose version asks for nothing else; 0 is no limit.
     pub memory_bytes_default: u64,
     /// What runs may finish within this time when the runner stops.
@@ -102,6 +107,7 @@ pub async fn serve(
         weights: Weights::new(&config.home, http.clone(), config.weights_bytes_max).map_err(RunnerError::Home)?,
         environments: Environments::new(&config.home, config.search_path.clone(), config.tools.clone()),
         sandbox,
+        zygotes: Zygotes::new(&config.home, &config.feira_exe, config.zygotes_max).map_err(RunnerError::Home)?,
         scratch: config.home.join("scratch"),
         feira_exe: config.feira_exe.clone(),
         memory_bytes_default: config.memory_bytes_default,

@@ -29,6 +29,7 @@ use crate::instance::{DeathCause, Instance};
 use crate::run::{Fate, Finished, Surroundings, Turn, run};
 use crate::slot::IdleSlot;
 use crate::supervise::supervise;
+use crate::zygote;
 use fleet::{FleetId, Needs, Waiting};
 use floor::{End, Floor, InstanceId, Place};
 use orders::Orders;
@@ -61,14 +62,20 @@ pub struct Pool {
     works_for: HashMap<Id, InstanceId>,
     waits: Waits,
     around: Surroundings,
+    /// Keeps zygotes ready; ends, with all of them, when it is told to.
+    keeper: JoinSet<()>,
+    keep: CancellationToken,
 }
 
 impl Pool {
     pub fn new(config: &RunnerConfig, site: Site, fabric: &Fabric, clock: Clock) -> Self {
         let floor = Floor::new(config.instances_max, site.gpus.len());
         let cards = Cards::new(config, &site, fabric.directory().clone(), clock);
+        let (site, keep) = (Arc::new(site), CancellationToken::new());
+        let mut keeper = JoinSet::new();
+        keeper.spawn(zygote::keep(site.clone(), keep.clone()));
         Self {
-            site: Arc::new(site),
+            site,
             floor,
             known: HashMap::new(),
             orders: Orders::default(),
@@ -82,6 +89,8 @@ impl Pool {
             works_for: HashMap::new(),
             waits: Waits::default(),
             around: Surroundings { forwarders: TaskTracker::new(), halt: CancellationToken::new() },
+            keeper,
+            keep,
         }
     }
 
@@ -116,7 +125,13 @@ impl Pool {
 
     /// Returns when there will be something to do though nothing happens.
     fn publish_and_look_ahead(&mut self) -> Instant {
-        let standing = Standing { floor: &self.floor, known: &self.known, ready: &self.ready, idle_expiry: self.idle_expiry };
+        let standing = Standing {
+            floor: &self.floor,
+            known: &self.known,
+            ready: &self.ready,
+            idle_expiry: self.idle_expiry,
+            zygotes: self.site.zygotes.ready(),
+        };
         let publish_at = self.cards.publish_when_due(&standing);
         next_wake(&self.floor, Instant::now(), self.idle_expiry).map_or(publish_at, |wake_at| wake_at.min(publish_at))
     }
@@ -247,7 +262,7 @@ impl Pool {
         );
         self.floor.ready(instance.id, IdleSlot::of(&instance), Instant::now());
         self.ready.insert(instance.id, instance.clone());
-        self.supervisions.spawn(supervise(self.site.clone(), instance, attendants));
+        self.supervisions.spawn(supervise(instance, attendants));
     }
 
     /// All that wait are told, instead of trying again for ever: what failed once for want of a file or a package fails again.
@@ -344,6 +359,7 @@ impl Pool {
     /// What waits goes back to its gateway by its line ending; what runs may finish, for a while; then nothing is left.
     async fn drain(mut self) {
         self.cards.withdraw();
+        self.keep.cancel();
         self.waits.shutdown().await;
         self.floor.fleets.clear();
         self.starts.shutdown().await;
@@ -355,6 +371,7 @@ impl Pool {
             instance.retire();
         }
         while self.supervisions.join_next().await.is_some() {}
+        while self.keeper.join_next().await.is_some() {}
         self.around.forwarders.close();
         timeout(FORWARD_WAIT, self.around.forwarders.wait()).await.ok();
         self.site.clear_all().await;

@@ -95,6 +95,8 @@ pub struct Launch {
     pub seat: u32,
     /// From [`Sandbox::doors`], known before the start so that `argv` and `env` can name them.
     pub doors: Doors,
+    /// Whether its standard input is a socket to the runner, which has the other end from [`Confined::take_voice`]; else there is nothing to read.
+    pub hears: bool,
 }
 
 /// How models are kept apart on this machine.
@@ -176,6 +178,7 @@ impl Sandbox {
             gpus: Vec::new(),
             seat: 0,
             doors,
+            hears: false,
         };
         let confined = match self.launch(launch).await {
             Ok(confined) => confined,
@@ -207,8 +210,8 @@ impl Sandbox {
             line.order(&spec).await?;
             line.reply().await
         });
-        let listener = answer.await.map_err(|_| LaunchError::Silent(LAUNCH_WAIT))?.map_err(LaunchError::Refused)?;
-        Confined::new(launcher, line, listener, limits, launch.doors, &spec).map_err(LaunchError::Launcher)
+        let sockets = answer.await.map_err(|_| LaunchError::Silent(LAUNCH_WAIT))?.map_err(LaunchError::Refused)?;
+        Confined::new(launcher, line, sockets, limits, launch.doors, &spec).map_err(LaunchError::Launcher)
     }
 
     fn spec(&self, launch: &Launch) -> Result<Spec, LaunchError> {
@@ -233,6 +236,7 @@ impl Sandbox {
             memory_bytes_max: launch.memory_bytes_max,
             memory_by_rlimit: !self.cgroups.limit_memory(),
             gpus: devices,
+            hears: launch.hears,
             port: launch.doors.port(),
             runner_port: launch.doors.runner().port(),
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::manifest::ModelProtocol;
 
-use crate::instance::start::{Attendants, Site};
+use crate::instance::start::Attendants;
 use crate::instance::{Death, DeathCause, Instance};
 use crate::model::Health;
 
@@ -13,7 +13,7 @@ use crate::model::Health;
 const HEALTH_PERIOD: Duration = Duration::from_secs(1);
 
 /// Returns once the whole process tree is gone, and its scratch directory with it.
-pub async fn supervise(site: Arc<Site>, instance: Arc<Instance>, mut attendants: Attendants) -> Arc<Instance> {
+pub async fn supervise(instance: Arc<Instance>, mut attendants: Attendants) -> Arc<Instance> {
     let cause = tokio::select! {
         exit = instance.confined().exited() => DeathCause::Exited(exit),
         () = worker_died(&instance) => DeathCause::WorkerDied,
@@ -22,7 +22,7 @@ pub async fn supervise(site: Arc<Site>, instance: Arc<Instance>, mut attendants:
     instance.confined().kill_all().await;
     instance.bury(Death { cause, oom: instance.confined().ended_by_oom() });
     attendants.shutdown().await;
-    site.clear(instance.id).await;
+    instance.lodging().clear().await;
     instance
 }
 

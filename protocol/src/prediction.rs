@@ -206,6 +206,8 @@ pub struct Timings {
 /// What had to be done before the model could run, by phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ColdStart {
+    #[serde(default)]
+    pub rung: Rung,
     /// Files fetched and verified.
     pub fetch_us: u64,
     /// The Python environment built, or found.
@@ -219,6 +221,40 @@ pub struct ColdStart {
 impl ColdStart {
     pub const fn total_us(&self) -> u64 {
         self.fetch_us + self.environment_us + self.start_us + self.setup_us
+    }
+}
+
+/// How much there was to do for a cold start: the first is the quickest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rung {
+    /// A process that had imported everything but the version itself took it over.
+    Zygote,
+    /// A process was started, in an environment that was there or that is not needed.
+    #[default]
+    EnvironmentHit,
+    /// The environment had to be built first.
+    EnvironmentBuild,
+}
+
+impl Rung {
+    pub const ALL: [Self; 3] = [Self::Zygote, Self::EnvironmentHit, Self::EnvironmentBuild];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Zygote => "zygote",
+            Self::EnvironmentHit => "environment_hit",
+            Self::EnvironmentBuild => "environment_build",
+        }
+    }
+
+    /// For people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Zygote => "from a zygote",
+            Self::EnvironmentHit => "in an environment that was there",
+            Self::EnvironmentBuild => "with its environment built first",
+        }
     }
 }
 

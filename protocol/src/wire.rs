@@ -213,6 +213,9 @@ pub struct RunnerCard {
     /// What protects it and its models from each other, in words: `namespaces, own user, no network`.
     pub isolation: String,
     pub versions: Vec<VersionCard>,
+    /// Seats that are prepared for a version of an environment that was used lately.
+    #[serde(default)]
+    pub zygotes: u32,
     pub seen_at: Timestamp,
 }
 

@@ -3,18 +3,22 @@
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
 
 from harness.api import Api
 from harness.processes import alive, descendants
+from harness.projects import copy
 from harness.server import Server
 from harness.wait import until
 
 Publish = Callable[[str], str]
 # What a cancel may take until the model's process has stopped its work.
 CANCEL_SECONDS_MAX = 2
+# Half a second on a machine that does nothing else.
+ZYGOTE_SECONDS_MAX = 60
 
 
 def test_a_second_run_finds_the_instance_warm(api: Api, published: Publish):
@@ -23,6 +27,20 @@ def test_a_second_run_finds_the_instance_warm(api: Api, published: Publish):
     warm = api.run(echo, {"text": "second"})
     assert warm["timings"]["cold"] is None
     assert warm["metrics"]["total_time"] < 1
+
+
+def test_a_version_of_an_environment_in_use_starts_from_a_zygote(server: Server, api: Api, published: Publish, tmp_path: Path):
+    api.run(published("echo"), {"text": "whose environment is another's too"})
+
+    def a_zygote_is_ready() -> bool:
+        return "\nfeira_zygotes 0\n" not in api.get("/metrics").text
+
+    until(a_zygote_is_ready, ZYGOTE_SECONDS_MAX)
+    other = server.push(copy("echo", tmp_path, {"salt": tmp_path.name}), "feira/other-echo")
+    answer = api.post("/v1/predictions", json={"version": other["id"], "input": {"text": "x"}}, headers={"prefer": "wait"})
+    assert answer.json()["output"] == "x" and answer.json()["timings"]["cold"]["rung"] == "zygote", answer.text
+    assert 'desc="zygote"' in answer.headers["server-timing"]
+    assert 'feira_cold_start_seconds_count{rung="zygote",phase="total"} ' in api.get("/metrics").text
 
 
 def test_a_cancel_that_the_model_hears_keeps_its_instance(api: Api, published: Publish):

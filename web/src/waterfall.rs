@@ -1,7 +1,7 @@
 //! Where the time of a run went, drawn as bars one below the other.
 
 use maud::{Markup, html};
-use protocol::prediction::Timings;
+use protocol::prediction::{Rung, Timings};
 
 use crate::time;
 
@@ -46,7 +46,7 @@ fn bars(timings: &Timings) -> Vec<Bar> {
                 "The Python environment was built, or found where another version had built it. Not charged.",
                 cold.environment_us,
             ),
-            bar("c", "cold · start", "The model's process was started and answered. Not charged.", cold.start_us),
+            bar("c", "cold · start", how_it_started(cold.rung), cold.start_us),
             bar("c", "cold · setup", "The model's own setup: it loaded its weights. Not charged.", cold.setup_us),
         ];
         bars.extend(phases.into_iter().filter(|phase| phase.micros > 0));
@@ -59,6 +59,13 @@ fn bars(timings: &Timings) -> Vec<Bar> {
         bars.push(bar("h", "after hook", "The publisher's WebAssembly looked at the output.", micros));
     }
     bars
+}
+
+const fn how_it_started(rung: Rung) -> &'static str {
+    match rung {
+        Rung::Zygote => "A process with everything imported but the model's own code took it over and answered. Not charged.",
+        Rung::EnvironmentHit | Rung::EnvironmentBuild => "The model's process was started and answered. Not charged.",
+    }
 }
 
 fn permille(part: u64, total: u64) -> u64 {

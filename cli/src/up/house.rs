@@ -48,6 +48,7 @@ pub struct Plan {
     pub idle_seconds: u64,
     pub instances_max: usize,
     pub weights_bytes_max: Option<u64>,
+    pub zygotes_max: usize,
     pub settings: Settings,
 }
 
@@ -139,6 +140,7 @@ impl House {
             weights_bytes_max: plan.weights_bytes_max,
             idle_expiry: Duration::from_secs(plan.idle_seconds),
             instances_max: plan.instances_max,
+            zygotes_max: plan.zygotes_max,
             memory_bytes_default: INSTANCE_BYTES,
             drain_grace: DRAIN,
         };

@@ -101,6 +101,7 @@ mod tests {
             drivers: vec![Driver::Process],
             isolation: String::new(),
             versions,
+            zygotes: 0,
             seen_at: Timestamp::default(),
         })
     }

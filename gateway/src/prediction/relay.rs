@@ -131,6 +131,9 @@ impl Relay<'_> {
             row.timings = Some(super::finish::started_timings(started.queue_us, started.cold, before_us));
             before_us
         });
+        if let Some(cold) = &started.cold {
+            self.gateway.cold_starts().note(cold);
+        }
         tracing::debug!(prediction = %self.live.id, ?before_us, cold = started.cold.is_some(), "started");
         if self.outlet.streams() {
             self.mark(true);

@@ -342,7 +342,7 @@ pub(super) fn with_timing(status: StatusCode, shown: Prediction) -> Response {
     let timing = shown.timings.filter(|_| shown.status.is_terminal()).map(|timings| {
         let ms = |us: u64| format!("{}.{:03}", us / 1_000, us % 1_000);
         let mut parts = vec![format!("queue;dur={}", ms(timings.queue_us))];
-        parts.extend(timings.cold.map(|cold| format!("cold;dur={}", ms(cold.total_us()))));
+        parts.extend(timings.cold.map(|cold| format!("cold;dur={};desc=\"{}\"", ms(cold.total_us()), cold.rung.name())));
         parts.extend(timings.before_us.map(|us| format!("before;dur={}", ms(us))));
         parts.push(format!("predict;dur={}", ms(timings.predict_us)));
         parts.extend(timings.after_us.map(|us| format!("after;dur={}", ms(us))));

@@ -57,7 +57,23 @@ fn argv(config: &VersionConfig, places: &Places<'_>) -> Option<Vec<String>> {
 }
 
 fn env(config: &VersionConfig, places: &Places<'_>) -> Vec<(String, String)> {
-    let path = match places.environment {
+    let mut env = surroundings(places.environment, places.gpu);
+    if config.protocol == ModelProtocol::Cog {
+        let cog = [
+            ("MODEL_UPLOAD_URL", places.upload_url.to_owned()),
+            ("COG_MAX_CONCURRENCY", config.concurrency.max(1).to_string()),
+            ("COG_LOG_LEVEL", "warning".to_owned()),
+            // A stream that is joined again starts where the prediction is; a replay that was cut would be refused instead.
+            ("COG_STREAM_HISTORY_CAPACITY", "0".to_owned()),
+        ];
+        env.extend(places.cog.env.iter().cloned().chain(cog).map(|(name, value)| (name.to_owned(), value)));
+    }
+    env
+}
+
+/// What every process of an environment has, whichever version it runs.
+pub fn surroundings(environment: Option<&EnvironmentAt>, gpu: Option<&str>) -> Vec<(String, String)> {
+    let path = match environment {
         // Cog finds its worker's interpreter as `python`.
         Some(environment) => format!("{}/bin:{SYSTEM_PATH}", environment.path.display()),
         None => SYSTEM_PATH.to_owned(),
@@ -67,18 +83,10 @@ fn env(config: &VersionConfig, places: &Places<'_>) -> Vec<(String, String)> {
         ("LANG", "C.UTF-8".to_owned()),
         ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
         ("PYTHONUNBUFFERED", "1".to_owned()),
-        ("CUDA_VISIBLE_DEVICES", places.gpu.unwrap_or_default().to_owned()),
+        ("CUDA_VISIBLE_DEVICES", gpu.unwrap_or_default().to_owned()),
     ];
-    if let Some(environment) = places.environment {
+    if let Some(environment) = environment {
         env.push(("VIRTUAL_ENV", environment.path.to_string_lossy().into_owned()));
-    }
-    if config.protocol == ModelProtocol::Cog {
-        env.extend(places.cog.env.iter().cloned());
-        env.push(("MODEL_UPLOAD_URL", places.upload_url.to_owned()));
-        env.push(("COG_MAX_CONCURRENCY", config.concurrency.max(1).to_string()));
-        env.push(("COG_LOG_LEVEL", "warning".to_owned()));
-        // A stream that is joined again starts where the prediction is; a replay that was cut would be refused instead.
-        env.push(("COG_STREAM_HISTORY_CAPACITY", "0".to_owned()));
     }
     env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

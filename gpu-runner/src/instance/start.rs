@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use protocol::manifest::ModelProtocol;
-use protocol::prediction::{ColdStart, Errand};
+use protocol::prediction::{ColdStart, Errand, Rung};
 use protocol::wire::{Bundle, FailCode, Grant};
 use protocol::{Entropy, VersionConfig};
 use tokio::sync::SetOnce;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::Instance;
 use super::cog::{CogDoor, cog_door, serves};
 use super::command::{Places, command};
+use super::lodging::Lodging;
 use crate::environment::{EnvironmentAt, EnvironmentError, Environments};
 use crate::files::Desk;
 use crate::gpu::{self, Gpu};
@@ -30,14 +31,16 @@ use crate::prints::Prints;
 use crate::sandbox::{Confined, Exit, Launch, LaunchError, Sandbox, wipe};
 use crate::scratch::Scratch;
 use crate::weights::{FetchError, Weights};
+use crate::zygote::Zygotes;
 use crate::{micros, sidecar};
 
-/// The first looks at a starting process are this close together.
+/// The first looks at a starting process are this close together, and later ones so much of the time that it has taken.
 const HEALTH_PAUSE: Duration = Duration::from_millis(2);
+const HEALTH_PAUSE_PART: u32 = 16;
 const HEALTH_PAUSE_MAX: Duration = Duration::from_millis(50);
 /// What a process that has ended printed last is in the pipe; reading it takes no longer.
 const LAST_WORDS_WAIT: Duration = Duration::from_millis(500);
-/// Users that take turns; more than instances live at one time.
+/// Users that take turns; more than instances, and more than zygotes, live at one time.
 const SEATS: u32 = 60_000;
 
 /// What all instances of a runner share.
@@ -46,6 +49,7 @@ pub struct Site {
     pub weights: Weights,
     pub environments: Environments,
     pub sandbox: Sandbox,
+    pub zygotes: Zygotes,
     /// The instances' scratch directories lie in it.
     pub scratch: PathBuf,
     pub feira_exe: PathBuf,
@@ -134,25 +138,27 @@ impl StartError {
 pub type Attendants = JoinSet<()>;
 
 /// A process under way, before it is an instance.
-struct Launched {
-    confined: Arc<Confined>,
-    desk: Arc<Desk>,
-    prints: Prints,
-    attendants: Attendants,
+#[derive(Debug)]
+pub(super) struct Launched {
+    pub(super) confined: Arc<Confined>,
+    pub(super) desk: Arc<Desk>,
+    pub(super) prints: Prints,
+    pub(super) attendants: Attendants,
+    pub(super) rung: Rung,
 }
 
 impl Site {
     /// Cancel safe: what a start that is dropped had begun ends with it.
     pub async fn start(self: Arc<Self>, order: Order) -> Result<(Arc<Instance>, Attendants), StartError> {
-        let id = order.id;
-        let started = self.try_start(order).await;
+        let mut lodging = self.lodging(order.id);
+        let started = self.try_start(order, &mut lodging).await;
         if started.is_err() {
-            self.clear(id).await;
+            lodging.clear().await;
         }
         started
     }
 
-    async fn try_start(&self, order: Order) -> Result<(Arc<Instance>, Attendants), StartError> {
+    async fn try_start(&self, order: Order, lodging: &mut Lodging) -> Result<(Arc<Instance>, Attendants), StartError> {
         let config = &order.bundle.config;
         let ordered_at = Instant::now();
         if !serves(config, order.errand) {
@@ -166,18 +172,34 @@ impl Site {
         let fetched_at = Instant::now();
         let environment = self.environment(&order, &project.path).await?;
         let environment_at = Instant::now();
-        let mut launched = self.launch(&order, project.path, environment.as_ref(), &cog).await?;
+        let wanted = self.wanted(&order, &project.path, environment.as_ref()).await;
+        let mut launched = match self.take_zygote(&order, &project.path, environment.as_ref(), &cog, wanted.as_ref()).await {
+            Some((taken, taken_lodging)) => {
+                *lodging = taken_lodging;
+                taken
+            }
+            None => self.launch(&order, project.path.clone(), environment.as_ref(), &cog).await?,
+        };
         let model = model_of(config, &launched.confined);
         let seconds = config.limits.setup_seconds_max;
         let becoming_ready = become_ready(&model, &launched.confined);
         let answered_at = match timeout(Duration::from_secs(seconds.into()), becoming_ready).await.unwrap_or(Err(Unready::TooSlow(seconds)))
         {
             Ok(answered_at) => answered_at,
-            Err(unready) => return Err(launched.failed(unready).await),
+            Err(unready) => {
+                if launched.rung == Rung::Zygote {
+                    self.zygotes.distrust(order.bundle.version);
+                }
+                return Err(launched.failed(unready).await);
+            }
         };
         let ready_at = Instant::now();
-        let scratch = Scratch::keep_what_is_in(&self.scratch_of(order.id)).await.map_err(StartError::Sandbox)?;
+        if let Some(wanted) = wanted {
+            self.zygotes.want(wanted.kind);
+        }
+        let scratch = Scratch::keep_what_is_in(&lodging.scratch).await.map_err(StartError::Sandbox)?;
         let cold = ColdStart {
+            rung: launched.rung,
             fetch_us: micros(fetched_at - ordered_at),
             environment_us: micros(environment_at - fetched_at),
             start_us: micros(answered_at - environment_at),
@@ -195,6 +217,7 @@ impl Site {
             confined: launched.confined,
             scratch,
             _files: project.lease,
+            lodging: lodging.clone(),
             retire: CancellationToken::new(),
             death: SetOnce::new(),
             condemned: AtomicBool::new(false),
@@ -231,11 +254,12 @@ impl Site {
             argv: command.argv,
             env: command.env,
             project,
-            scratch: self.scratch_of(order.id),
-            memory_bytes_max: Some(config.resources.memory_bytes).filter(|bytes| *bytes > 0).unwrap_or(self.memory_bytes_default),
+            scratch: self.lodging(order.id).scratch,
+            memory_bytes_max: self.memory_bytes_max(config),
             gpus: gpu.into_iter().collect(),
             seat: order.id.0 % SEATS,
             doors,
+            hears: false,
         };
         let confined = Arc::new(self.sandbox.launch(launch).await?);
         let (listener, _) = confined.listen().map_err(StartError::Sandbox)?;
@@ -246,14 +270,13 @@ impl Site {
             attendants.spawn(prints.clone().capture(stdout));
             attendants.spawn(prints.clone().capture(stderr));
         }
-        Ok(Launched { confined, desk, prints, attendants })
+        let built = environment.is_some_and(|environment| environment.built);
+        let rung = if built { Rung::EnvironmentBuild } else { Rung::EnvironmentHit };
+        Ok(Launched { confined, desk, prints, attendants, rung })
     }
 
-    /// Removes the scratch directory of an instance that is gone.
-    pub async fn clear(&self, id: InstanceId) {
-        if let Err(error) = wipe(&self.scratch_of(id)).await {
-            tracing::warn!(instance = id.0, %error, "a scratch directory was not removed");
-        }
+    pub(super) fn memory_bytes_max(&self, config: &VersionConfig) -> u64 {
+        Some(config.resources.memory_bytes).filter(|bytes| *bytes > 0).unwrap_or(self.memory_bytes_default)
     }
 
     /// Removes what an earlier life of this runner left.
@@ -263,8 +286,19 @@ impl Site {
         }
     }
 
-    fn scratch_of(&self, id: InstanceId) -> PathBuf {
-        self.scratch.join(id.0.to_string())
+    fn lodging(&self, id: InstanceId) -> Lodging {
+        Lodging { scratch: self.scratch.join(id.0.to_string()), project: None }
+    }
+
+    /// Files of a version become links in its project, so that lies where theirs do.
+    pub fn lodging_of_zygote(&self, number: u32) -> Lodging {
+        let of = |what: &str| self.scratch.join(format!("zygote-{number}{what}"));
+        Lodging { scratch: of(""), project: Some(of("-project")) }
+    }
+
+    /// Of the users that instances do not take.
+    pub const fn seat_of_zygote(number: u32) -> u32 {
+        SEATS + number % SEATS
     }
 }
 
@@ -286,7 +320,7 @@ enum Unready {
 /// Returns when the process first answered, once it is ready.
 async fn become_ready(model: &Model, confined: &Confined) -> Result<Instant, Unready> {
     let mut answered_at = None;
-    let mut pause = HEALTH_PAUSE;
+    let began = Instant::now();
     loop {
         let health = tokio::select! {
             health = model.health() => health,
@@ -299,8 +333,7 @@ async fn become_ready(model: &Model, confined: &Confined) -> Result<Instant, Unr
             Health::SetupFailed { message } => return Err(Unready::Setup(message)),
             Health::Dead => return Err(Unready::Setup("its process died".to_owned())),
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(HEALTH_PAUSE_MAX);
+        tokio::time::sleep((began.elapsed() / HEALTH_PAUSE_PART).clamp(HEALTH_PAUSE, HEALTH_PAUSE_MAX)).await;
     }
 }
 

@@ -33,6 +33,7 @@ pub struct Confined {
     lifeline: StdUnixStream,
     output: Mutex<Option<(ChildStdout, ChildStderr)>>,
     listener: Mutex<Option<std::net::TcpListener>>,
+    voice: Mutex<Option<StdUnixStream>>,
     port: u16,
     runner: SocketAddr,
     own_network: bool,
@@ -46,11 +47,13 @@ impl Confined {
     pub(super) fn new(
         mut launcher: Child,
         line: Line,
-        listener: Option<OwnedFd>,
+        mut sockets: Vec<OwnedFd>,
         limits: Cgroup,
         doors: Doors,
         spec: &Spec,
     ) -> io::Result<Self> {
+        let voice = if spec.hears { sockets.pop() } else { None };
+        let listener = sockets.pop();
         let output = launcher.stdout.take().zip(launcher.stderr.take());
         Ok(Self {
             launcher_pid: launcher.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw),
@@ -61,6 +64,7 @@ impl Confined {
             port: doors.port(),
             runner: doors.runner(),
             listener: Mutex::new(listener.map(std::net::TcpListener::from).or(doors.held)),
+            voice: Mutex::new(voice.map(StdUnixStream::from)),
             own_network: spec.walls.have_own_network(),
             limits,
         })
@@ -87,6 +91,16 @@ impl Confined {
         let listener = listener.ok_or(io::ErrorKind::AddrInUse)?;
         listener.set_nonblocking(true)?;
         Ok((TcpListener::from_std(listener)?, self.runner))
+    }
+
+    /// The other end of its standard input, when it was launched to hear; once.
+    pub fn take_voice(&self) -> Option<StdUnixStream> {
+        self.voice.lock().ok()?.take()
+    }
+
+    /// Where the process reaches the runner.
+    pub fn runner(&self) -> SocketAddr {
+        self.runner
     }
 
     /// Waits until the process has ended, and what it started with it. May be called again, and from several tasks.

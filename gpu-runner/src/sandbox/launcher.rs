@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
@@ -147,9 +149,11 @@ fn run(spec: &Spec, line: &LauncherLine) -> Result<Exit, Refusal> {
     } else {
         None
     };
-    let tree = Tree::of(start_model(spec)?);
-    line.started(listener.as_ref()).map_err(at("the line"))?;
-    drop(listener);
+    let (voice, ear) = UnixStream::pair().map_err(at("the model's standard input"))?;
+    let tree = Tree::of(start_model(spec, if spec.hears { OwnedFd::from(ear).into() } else { Stdio::null() })?);
+    let sockets = listener.as_ref().map(AsFd::as_fd).into_iter().chain(spec.hears.then(|| voice.as_fd()));
+    line.started(&sockets.collect::<Vec<_>>()).map_err(at("the line"))?;
+    drop((listener, voice));
     thread::scope(|scope| {
         let attending = thread::Builder::new().spawn_scoped(scope, || {
             line.attend(spec.port);
@@ -161,14 +165,14 @@ fn run(spec: &Spec, line: &LauncherLine) -> Result<Exit, Refusal> {
     })
 }
 
-fn start_model(spec: &Spec) -> Result<Pid, Refusal> {
+fn start_model(spec: &Spec, stdin: Stdio) -> Result<Pid, Refusal> {
     let mut model = Command::new(&spec.argv[0]);
     model
         .args(&spec.argv[1..])
         .env_clear()
         .envs(spec.env.iter().map(|(name, value)| (name, value)))
         .current_dir(&spec.project)
-        .stdin(Stdio::null());
+        .stdin(stdin);
     if spec.walls == Walls::OwnUser {
         model.uid(spec.user).gid(spec.user);
     }

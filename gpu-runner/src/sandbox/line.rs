@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
@@ -21,6 +21,8 @@ const CONNECT: u8 = b'c';
 const DONE: u8 = 0;
 const REFUSED: u8 = 1;
 const HEAD_BYTES: usize = 3;
+/// The listener for the model's calls, and the other end of its standard input.
+const SOCKETS_MAX: usize = 2;
 
 const ORDER_BYTES_MAX: u32 = 4 << 20;
 const REASON_BYTES_MAX: u16 = 2048;
@@ -59,7 +61,7 @@ impl Line {
             match answer {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(error),
                 answer if self.owed == 0 => {
-                    let socket = answer?.ok_or_else(|| io::Error::other("the launcher sent no socket"))?;
+                    let socket = answer?.pop().ok_or_else(|| io::Error::other("the launcher sent no socket"))?;
                     return Ok(TcpStream::from(socket));
                 }
                 _ => {}
@@ -67,8 +69,8 @@ impl Line {
         }
     }
 
-    /// The answer to the last thing asked, with the socket that came along.
-    pub(super) async fn reply(&mut self) -> io::Result<Option<OwnedFd>> {
+    /// The answer to the last thing asked, with the sockets that came along.
+    pub(super) async fn reply(&mut self) -> io::Result<Vec<OwnedFd>> {
         self.stream.async_io(Interest::READABLE, || receive(self.stream.as_fd())).await
     }
 
@@ -79,15 +81,17 @@ impl Line {
 }
 
 /// Takes one answer and no byte of the next: the kernel would hand over a refusal and the socket sent after it as one.
-fn receive(line: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+fn receive(line: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
     let mut head = [0; HEAD_BYTES];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = recvmsg(line, &mut [IoSliceMut::new(&mut head)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    let rights = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut sockets) => sockets.next(),
-        _ => None,
-    });
+    let mut rights = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(sockets) = message {
+            rights.extend(sockets);
+        }
+    }
     // An answer is sent at once and is much smaller than the socket's buffer, so what follows its first byte is there with it.
     let [kind, length @ ..] = match received.bytes {
         0 => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -128,13 +132,13 @@ impl LauncherLine {
         Ok(Some(serde_json::from_slice(&order)?))
     }
 
-    /// The model's program runs; the listener is where it reaches the runner.
-    pub(super) fn started(&self, listener: Option<&TcpListener>) -> io::Result<()> {
-        self.answer(DONE, "", listener.map(AsFd::as_fd))
+    /// The model's program runs; the sockets are those that [`super::Confined`] takes.
+    pub(super) fn started(&self, sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.answer(DONE, "", sockets)
     }
 
     pub(super) fn refuse(&self, reason: &str) -> io::Result<()> {
-        self.answer(REFUSED, reason, None)
+        self.answer(REFUSED, reason, &[])
     }
 
     /// Makes connections to the model's port for the runner, until the runner has gone.
@@ -143,7 +147,7 @@ impl LauncherLine {
         while (&self.0).read_exact(&mut asked).is_ok() {
             let made = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), CONNECT_WAIT);
             let answered = match &made {
-                Ok(socket) => self.answer(DONE, "", Some(socket.as_fd())),
+                Ok(socket) => self.answer(DONE, "", &[socket.as_fd()]),
                 Err(error) => self.refuse(&error.to_string()),
             };
             if answered.is_err() {
@@ -152,15 +156,14 @@ impl LauncherLine {
         }
     }
 
-    fn answer(&self, kind: u8, reason: &str, socket: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    fn answer(&self, kind: u8, reason: &str, sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
         let length = u16::try_from(reason.len()).unwrap_or(REASON_BYTES_MAX).min(REASON_BYTES_MAX);
         let reason = &reason.as_bytes()[..usize::from(length)];
         let text = [&[kind], length.to_le_bytes().as_slice(), reason].concat();
-        let sockets: Vec<BorrowedFd<'_>> = socket.into_iter().collect();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !sockets.is_empty() {
-            control.push(SendAncillaryMessage::ScmRights(&sockets));
+            control.push(SendAncillaryMessage::ScmRights(sockets));
         }
         sendmsg(&self.0, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL)?;
         (&self.0).flush()
@@ -170,6 +173,7 @@ impl LauncherLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
 
     #[tokio::test]
     async fn a_refusal_and_the_socket_sent_right_after_it_are_two_answers() {
@@ -179,10 +183,10 @@ mod tests {
         let launcher = LauncherLine(launcher);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         launcher.refuse("not yet").unwrap();
-        launcher.started(Some(&listener)).unwrap();
+        launcher.started(&[listener.as_fd(), listener.as_fd()]).unwrap();
         launcher.refuse(&"x".repeat(5_000)).unwrap();
         assert_eq!(line.reply().await.unwrap_err().to_string(), "not yet");
-        assert!(line.reply().await.unwrap().is_some());
+        assert_eq!(line.reply().await.unwrap().len(), SOCKETS_MAX);
         assert_eq!(line.reply().await.unwrap_err().to_string().len(), usize::from(REASON_BYTES_MAX));
         drop(launcher);
         assert_eq!(line.reply().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);

@@ -43,6 +43,8 @@ pub(super) struct Spec {
     pub(super) memory_by_rlimit: bool,
     /// Device files.
     pub(super) gpus: Vec<PathBuf>,
+    /// Whether the model's standard input is a socket to the runner.
+    pub(super) hears: bool,
     pub(super) port: u16,
     /// Where the model reaches the runner.
     pub(super) runner_port: u16,

@@ -30,6 +30,7 @@ impl Bed {
             gpus: Vec::new(),
             seat: 7,
             doors: self.sandbox.doors().unwrap(),
+            hears: false,
         }
     }
 
@@ -110,6 +111,25 @@ async fn a_program_that_is_not_there_is_an_error_that_names_it() {
         launch.argv = vec!["/no/such/program".to_owned()];
         let error = chain(&bed.sandbox.launch(launch).await.unwrap_err());
         assert!(error.contains("/no/such/program"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_hears_what_the_runner_says_and_answers() {
+    for bed in beds().await {
+        let mut launch = bed.launch("read word; echo \"$word\" >&0");
+        launch.hears = true;
+        let confined = bed.sandbox.launch(launch).await.unwrap();
+        let mut voice = confined.take_voice().unwrap();
+        let said = tokio::task::spawn_blocking(move || {
+            use std::io::{Read, Write};
+            voice.write_all(b"hello\n").unwrap();
+            let mut said = String::new();
+            voice.read_to_string(&mut said).unwrap();
+            said
+        });
+        assert_eq!((said.await.unwrap().as_str(), confined.exited().await), ("hello\n", Exit(0)));
+        assert!(confined.take_voice().is_none() && bed.start(":").await.take_voice().is_none());
     }
 }
 

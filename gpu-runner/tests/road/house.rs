@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -108,8 +108,29 @@ fn runtime() -> &'static Runtime {
 /// Runs a test in the house that most of them share.
 pub fn in_the_house<F: Future<Output = ()>>(test: impl FnOnce(&'static House) -> F) {
     static HOUSE: OnceLock<House> = OnceLock::new();
-    let house = HOUSE.get_or_init(|| runtime().block_on(House::open("shared", |config| config.instances_max = 64)));
+    let house =
+        HOUSE.get_or_init(|| runtime().block_on(House::open("shared", |config| (config.instances_max, config.zygotes_max) = (64, 1))));
     runtime().block_on(test(house));
+}
+
+/// Runs a test in the house whose runner prepares zygotes, alone there and once one is ready for a project that imports nothing but Cog.
+pub fn in_the_house_of_zygotes<F: Future<Output = ()>>(test: impl FnOnce(&'static House) -> F) {
+    static HOUSE: OnceLock<House> = OnceLock::new();
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let house = HOUSE.get_or_init(|| {
+        let configure = |config: &mut RunnerConfig| (config.instances_max, config.zygotes_max) = (64, 2);
+        runtime().block_on(House::open("zygotes", configure))
+    });
+    runtime().block_on(async {
+        if house.card().unwrap().zygotes == 0 {
+            let word = json!({"type": "string"});
+            let echo = house.project("echo", &format!("first {:?}", Instant::now()), &json!({"text": word}), &word);
+            house.run(&echo, json!({"text": "x"})).await.succeeded();
+        }
+        house.wait_for_card(|card| card.zygotes > 0).await;
+        test(house).await;
+    });
 }
 
 /// Runs a test in a house of its own, which it may close.
@@ -137,6 +158,7 @@ impl House {
             weights_bytes_max: Some(1 << 30),
             idle_expiry: Duration::from_mins(10),
             instances_max: 8,
+            zygotes_max: 0,
             memory_bytes_default: 2 << 30,
             drain_grace: Duration::from_secs(2),
         };

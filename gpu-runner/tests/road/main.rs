@@ -8,3 +8,4 @@ mod openai;
 mod orders;
 mod training;
 mod weights;
+mod zygote;

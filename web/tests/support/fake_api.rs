@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use protocol::api::{Account, Balance, File, FileUrls, HardwarePrice, Measured, Model, Page, Storage, TagMove, Version};
-use protocol::prediction::{ColdStart, CostLine, HookRun, Timings, Urls};
+use protocol::prediction::{ColdStart, CostLine, HookRun, Rung, Timings, Urls};
 use protocol::{Clock, Digest, Entropy, Prediction, Pricing, Problem, Status, Timestamp};
 use serde_json::{Map, Value, json};
 use tower::util::BoxCloneSyncService;
@@ -426,7 +426,7 @@ pub fn run(id: &str, name: &str, status: Status) -> Prediction {
 }
 
 pub fn picture_run() -> Prediction {
-    let cold = ColdStart { fetch_us: 0, environment_us: 0, start_us: 46_000, setup_us: 120_000 };
+    let cold = ColdStart { rung: Rung::Zygote, fetch_us: 0, environment_us: 0, start_us: 46_000, setup_us: 120_000 };
     Prediction {
         input: json!({"image": format!("{BASE}/v1/files/in"), "scale": 4, "format": "png", "denoise": true}),
         output: Value::from(format!("{BASE}/v1/files/out/download?owner=feira&expiry=1&signature=x")),
