@@ -13,7 +13,7 @@ use crate::cursor::{Direction, Page, Scan};
 use crate::db::deployment;
 use crate::{Registry, RegistryError};
 
-pub use scale::{BadScale, Scale};
+pub use scale::{BadScale, Linger, Scale};
 
 /// Each may keep instances warm that nobody else can use.
 const DEPLOYMENTS_PER_ACCOUNT_MAX: i64 = 100;
@@ -66,17 +66,22 @@ pub struct ReleaseChange {
     pub hardware: Option<String>,
     pub instances_min: Option<u32>,
     pub instances_max: Option<u32>,
+    pub instances_buffer: Option<u32>,
+    pub linger: Option<Linger>,
 }
 
 impl ReleaseChange {
     fn is_empty(&self) -> bool {
-        let Self { version, hardware, instances_min, instances_max } = self;
-        version.is_none() && hardware.is_none() && instances_min.is_none() && instances_max.is_none()
+        let Self { version, hardware, instances_min, instances_max, instances_buffer, linger } = self;
+        let of_what = version.is_none() && hardware.is_none();
+        of_what && instances_min.is_none() && instances_max.is_none() && instances_buffer.is_none() && linger.is_none()
     }
 
     /// The release that follows `before`; its number and its moment are the writer's.
     fn applied_to(self, before: &Release, created_by: String, now: Timestamp) -> Result<Release, BadScale> {
-        let scale = Scale::new(self.instances_min.unwrap_or(before.scale.min()), self.instances_max.unwrap_or(before.scale.max()))?;
+        let scale = Scale::new(self.instances_min.unwrap_or(before.scale.min()), self.instances_max.unwrap_or(before.scale.max()))?
+            .with_buffer(self.instances_buffer.unwrap_or(before.scale.buffer()))?
+            .with_linger(self.linger.unwrap_or(before.scale.linger()))?;
         Ok(Release {
             number: before.number + 1,
             model: before.model.clone(),

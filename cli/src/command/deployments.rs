@@ -42,6 +42,12 @@ pub enum Deployments {
         /// Instances that there may be; 0 is off
         #[arg(long, default_value_t = 1)]
         max: u32,
+        /// Spare instances beyond the busy ones, while any is busy
+        #[arg(long, default_value_t = 0)]
+        buffer: u32,
+        /// How long an instance stays that nobody uses; as long as the runner has it without this
+        #[arg(long, value_name = "SECONDS")]
+        idle: Option<u32>,
     },
     /// Change a deployment: its next release
     Update {
@@ -55,6 +61,10 @@ pub enum Deployments {
         /// 0 turns it off and cancels what waits and runs
         #[arg(long)]
         max: Option<u32>,
+        #[arg(long)]
+        buffer: Option<u32>,
+        #[arg(long, value_name = "SECONDS")]
+        idle: Option<u32>,
     },
     /// Delete a deployment that nobody uses
     Delete { deployment: ModelRef },
@@ -78,20 +88,20 @@ impl Deployments {
                 show::note(&format!("{deployment} is deleted"));
                 return Ok(());
             }
-            Self::Create { name, model, version, hardware, min, max } => {
+            Self::Create { name, model, version, hardware, min, max, buffer, idle } => {
                 let page: Model = client.get(&model_path(&model)).await?;
                 let latest = page.latest_version.map(|version| version.id);
                 let version = version.or(latest).ok_or_else(|| usage(format!("{model} has no version yet; `feira push` publishes one")))?;
                 let order = json!({
                     "name": name, "model": model, "version": version, "hardware": hardware.unwrap_or(page.hardware),
-                    "min_instances": min, "max_instances": max,
+                    "min_instances": min, "max_instances": max, "buffer_instances": buffer, "idle_seconds": idle,
                 });
                 client.post::<Deployment>(PATH, &order).await?
             }
-            Self::Update { deployment, version, hardware, min, max } => {
-                let change = change(version, hardware, min, max);
+            Self::Update { deployment, version, hardware, min, max, buffer, idle } => {
+                let change = change(version, hardware, [min, max, buffer, idle]);
                 if change.is_empty() {
-                    return Err(usage("say what to change: --version, --hardware, --min or --max"));
+                    return Err(usage("say what to change: --version, --hardware, --min, --max, --buffer or --idle"));
                 }
                 release(&client, &deployment, &change.into()).await?
             }
@@ -106,14 +116,11 @@ fn path(deployment: &ModelRef) -> String {
 }
 
 /// The fields that a change names.
-fn change(version: Option<String>, hardware: Option<String>, min: Option<u32>, max: Option<u32>) -> Map<String, Value> {
-    let named = [
-        ("version", version.map(Value::from)),
-        ("hardware", hardware.map(Value::from)),
-        ("min_instances", min.map(Value::from)),
-        ("max_instances", max.map(Value::from)),
-    ];
-    named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+fn change(version: Option<String>, hardware: Option<String>, counts: [Option<u32>; 4]) -> Map<String, Value> {
+    let texts = [("version", version), ("hardware", hardware)].map(|(name, text)| (name, text.map(Value::from)));
+    let fields = ["min_instances", "max_instances", "buffer_instances", "idle_seconds"];
+    let named = texts.into_iter().chain(fields.into_iter().zip(counts.map(|count| count.map(Value::from))));
+    named.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 async fn release(client: &Client, deployment: &ModelRef, change: &Value) -> anyhow::Result<Deployment> {
@@ -134,6 +141,7 @@ async fn roll_back(client: &Client, deployment: &ModelRef, to: Option<i64>) -> a
     let change = json!({
         "version": earlier.version, "hardware": settings.hardware,
         "min_instances": settings.min_instances, "max_instances": settings.max_instances,
+        "buffer_instances": settings.buffer_instances, "idle_seconds": settings.idle_seconds,
     });
     release(client, deployment, &change).await
 }
@@ -183,9 +191,11 @@ fn cells_of(release: &Release) -> Vec<String> {
 }
 
 fn instances(release: &Release) -> String {
-    match (release.configuration.min_instances, release.configuration.max_instances) {
-        (_, 0) => "off".to_owned(),
-        (min, max) => format!("{min}–{max}"),
+    let settings = &release.configuration;
+    match (settings.min_instances, settings.max_instances, settings.buffer_instances) {
+        (_, 0, _) => "off".to_owned(),
+        (min, max, 0) => format!("{min}–{max}"),
+        (min, max, buffer) => format!("{min}–{max}, {buffer} spare"),
     }
 }
 
@@ -226,8 +236,9 @@ mod tests {
 
     #[test]
     fn a_change_sends_only_what_was_named() {
-        assert_eq!(Value::from(change(None, None, Some(0), Some(0))), json!({"min_instances": 0, "max_instances": 0}));
-        assert!(change(None, None, None, None).is_empty());
+        let counts = [Some(0), Some(0), None, Some(9)];
+        assert_eq!(Value::from(change(None, None, counts)), json!({"min_instances": 0, "max_instances": 0, "idle_seconds": 9}));
+        assert!(change(None, None, [None; 4]).is_empty());
     }
 
     #[test]
