@@ -3,6 +3,7 @@
 mod balance;
 pub(crate) mod command;
 mod entry;
+pub(crate) mod instance;
 pub(crate) mod report;
 
 use store::{Engine, Tx};

@@ -52,7 +52,7 @@ mod tests {
     use crate::meter::{Meter, TokenCount};
 
     fn hardware(picos_per_second: i64) -> Hardware {
-        Hardware { sku: "gpu".to_owned(), name: "GPU".to_owned(), per_second: Price(picos_per_second) }
+        Hardware { sku: "gpu".to_owned(), name: "GPU".to_owned(), per_second: Price(picos_per_second), active_per_second: None }
     }
 
     fn limit(run_us_max: u64, cost_max: Option<Credits>) -> RunLimit {

@@ -6,7 +6,7 @@ pub(crate) mod posting;
 
 use std::fmt;
 
-use protocol::{Credits, PredictionId, Timestamp};
+use protocol::{Credits, PredictionId, Price, Timestamp};
 use store::StoreError;
 
 /// The most that one grant can be. Thousands of them fit a balance, so no sum of them overflows.
@@ -97,6 +97,29 @@ pub enum Settled {
     AlreadySettled,
     /// Nothing: there is no hold for the prediction.
     NeverHeld,
+}
+
+/// Charges an account for the time in which instances of its deployment waited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceTime {
+    /// The run of the runner that counted it; its count begins at 0.
+    pub boot: String,
+    pub account: String,
+    /// `owner/name`.
+    pub deployment: String,
+    pub hardware: String,
+    /// All that was counted so far, in microseconds.
+    pub waited_us: u64,
+    pub per_second: Price,
+    pub at: Timestamp,
+}
+
+/// What came of a charge for instance time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InstanceCharged {
+    pub charged: Credits,
+    /// What the credit did not cover: it is nobody's debt, and the instances are not to be kept.
+    pub uncovered: Credits,
 }
 
 /// Gives credit to an account.

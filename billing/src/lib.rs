@@ -12,8 +12,12 @@ pub mod price;
 
 pub use charge::{Charge, Ending, charge};
 pub use db::command::{grant, hold_all, refund, settle_all};
+pub use db::instance::charge_instance_time;
 pub use db::report::{AccountBalance, LedgerReport, Violation, balance, entries_sum, verify};
 pub use hold::{RunLimit, hold_amount, run_us_affordable};
-pub use ledger::{Account, FeeRate, Grant, GrantSource, Hold, InsufficientCredit, LedgerError, Posted, Refund, Settle, Settled};
+pub use ledger::{
+    Account, FeeRate, Grant, GrantSource, Hold, InstanceCharged, InstanceTime, InsufficientCredit, LedgerError, Posted, Refund, Settle,
+    Settled,
+};
 pub use meter::{MeasuredBy, Meter, TokenCount};
 pub use price::{Hardware, PriceBook};

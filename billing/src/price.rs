@@ -11,7 +11,18 @@ pub struct Hardware {
     pub sku: String,
     /// How people read it.
     pub name: String,
+    /// Of a run, on an instance that came with demand and goes with it or on one that is kept.
     pub per_second: Price,
+    /// Of an instance that a deployment keeps, while it waits; three quarters of a run's when not given.
+    #[serde(default)]
+    pub active_per_second: Option<Price>,
+}
+
+impl Hardware {
+    /// What a second costs in which a kept instance waits.
+    pub fn active(&self) -> Price {
+        self.active_per_second.unwrap_or(Price(self.per_second.0 / 4 * 3))
+    }
 }
 
 /// Every kind of hardware with its rate, in the order in which it is shown.
@@ -42,7 +53,12 @@ const DEFAULT: [(&str, &str, i64); 16] = [
 
 impl Default for PriceBook {
     fn default() -> Self {
-        let hardware = DEFAULT.map(|(sku, name, picos)| Hardware { sku: sku.to_owned(), name: name.to_owned(), per_second: Price(picos) });
+        let hardware = DEFAULT.map(|(sku, name, picos)| Hardware {
+            sku: sku.to_owned(),
+            name: name.to_owned(),
+            per_second: Price(picos),
+            active_per_second: None,
+        });
         PriceBook(hardware.into())
     }
 }
@@ -88,6 +104,9 @@ mod tests {
     fn an_operator_sets_own_rates_as_decimals() {
         let json = r#"[{"sku":"gpu-rtx-5090","name":"The one under the desk","per_second":"0.0000125"}]"#;
         let book: PriceBook = serde_json::from_str(json).unwrap();
-        assert_eq!(book.find("gpu-rtx-5090").unwrap().per_second, Price(12_500_000));
+        let card = book.find("gpu-rtx-5090").unwrap();
+        assert_eq!((card.per_second, card.active()), (Price(12_500_000), Price(9_375_000)));
+        let active = Hardware { active_per_second: Some(Price(7)), ..card.clone() };
+        assert_eq!(active.active(), Price(7));
     }
 }

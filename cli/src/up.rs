@@ -68,15 +68,25 @@ pub struct Up {
     /// Seconds for which a file stays that no version names any more and nobody has asked for
     #[arg(long, env = "FEIRA_GC_GRACE", value_name = "SECONDS", default_value_t = 86_400)]
     gc_grace: u64,
+    /// Start no version before somebody asks for it, not even when it is published
+    #[arg(long, env = "FEIRA_NO_PREWARM")]
+    no_prewarm: bool,
     /// Publish no demo models
     #[arg(long, env = "FEIRA_NO_DEMO")]
     no_demo: bool,
+    /// An instance that nobody used for so many seconds is frozen: its processes stop until it is needed, which takes milliseconds
+    #[arg(long, env = "FEIRA_FREEZE_SECONDS", default_value_t = 30)]
+    freeze_seconds: u64,
     /// An instance that nobody used for so many seconds is let go
     #[arg(long, env = "FEIRA_IDLE_SECONDS", default_value_t = 300)]
     idle_seconds: u64,
     /// Instances that live at one time
     #[arg(long, env = "FEIRA_INSTANCES_MAX", default_value_t = 8)]
     instances_max: usize,
+    /// Memory that instances may take together, such as 48GiB, by what their versions declare or were seen to take: the least recently used idle
+    /// ones make room. Seven eighths of the machine's when not given
+    #[arg(long, env = "FEIRA_MEMORY_BYTES_MAX", value_name = "SIZE", value_parser = byte_size::parse)]
+    memory_bytes_max: Option<u64>,
     /// What the files of versions may take on this runner's disk, such as 500GB or 2TiB: the version used least recently is let go first.
     /// Four fifths of the free space when not given
     #[arg(long, env = "FEIRA_WEIGHTS_BYTES_MAX", value_parser = byte_size::parse)]
@@ -116,10 +126,13 @@ impl Up {
             isolation: self.isolation,
             limits,
             retention: self.retention.map(Duration::from_secs),
+            prewarm: !self.no_prewarm,
             webhook_private: self.webhook_private,
             storage: StorageRules { limit: self.storage_quota, grace: Duration::from_secs(self.gc_grace) },
+            freeze_seconds: self.freeze_seconds,
             idle_seconds: self.idle_seconds,
             instances_max: self.instances_max,
+            memory_bytes_max: self.memory_bytes_max,
             weights_bytes_max: self.weights_bytes_max,
             zygotes_max: self.zygotes,
             settings: context.settings.clone(),

@@ -93,6 +93,8 @@ async fn a_lost_runner_ends_the_line_without_a_result() {
 fn a_card_stands_until_its_runner_leaves() {
     let fabric = Fabric::in_process();
     let card = RunnerCard {
+        boot: String::new(),
+        kept: Vec::new(),
         id: "r1".to_owned(),
         region: "local".to_owned(),
         hardware: vec!["cpu".to_owned()],

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::prediction::{ColdStart, Rung};
 
-/// From a process that only has to be told what it is, to an environment of gigabytes.
-const BOUNDS_SECONDS: [f64; 14] = [0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+/// From a process that only has to go on, to an environment of gigabytes.
+const BOUNDS_SECONDS: [f64; 17] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 const PHASES: [&str; 5] = ["fetch", "environment", "start", "setup", "total"];
 const NAME: &str = "feira_cold_start_seconds";
 

@@ -35,6 +35,8 @@ pub struct GatewayConfig {
     pub limits: LimitsConfig,
     /// How long after its end a prediction keeps its input, output, logs and files; for ever when there is none.
     pub retention: Option<Duration>,
+    /// Whether a version is started when it is published, where a runner has room to spare.
+    pub prewarm: bool,
     /// Whether webhooks may be sent to private addresses: for a network of one's own, whose callers are all trusted with it.
     pub webhook_private: bool,
     /// Client connections at a time.
@@ -58,6 +60,7 @@ impl Default for GatewayConfig {
             log_bytes_max: 1024 * 1024,
             limits: LimitsConfig::default(),
             retention: None,
+            prewarm: true,
             webhook_private: false,
             connections_max: 16_384,
         }

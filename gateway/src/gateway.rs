@@ -13,17 +13,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::GatewayConfig;
+use crate::claims::Claims;
 use crate::cold_starts::ColdStarts;
 use crate::db::prediction::{self, Lease, Progress};
 use crate::keys::{GrantScope, Keys};
 use crate::limits::Limits;
 use crate::live::LiveSet;
-use crate::orders;
+use crate::paces::Paces;
 use crate::prediction::admit::{self, Admit, AdmitOutcome};
 use crate::prediction::finish::{self, Finish, FinishOutcome};
 use crate::prediction::takeover;
 use crate::retention;
 use crate::webhooks::{self, Webhooks};
+use crate::{kept, orders};
 
 /// What a gateway is made of.
 #[derive(Debug)]
@@ -65,7 +67,9 @@ struct Inner {
     live: LiveSet,
     deployments_changed: Notify,
     webhooks: Webhooks,
+    claims: Claims,
     cold_starts: ColdStarts,
+    paces: Paces,
     tasks: TaskTracker,
     stopping: CancellationToken,
     stopped: CancellationToken,
@@ -93,7 +97,9 @@ impl Gateway {
             limits: Limits::new(&config.limits),
             deployments_changed: Notify::new(),
             webhooks: Webhooks::default(),
+            claims: Claims::default(),
             cold_starts: ColdStarts::default(),
+            paces: Paces::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
@@ -110,6 +116,7 @@ impl Gateway {
         gateway.tasks().spawn(takeover::tend(gateway.clone()));
         gateway.tasks().spawn(retention::tend(gateway.clone()));
         gateway.tasks().spawn(orders::tend(gateway.clone()));
+        gateway.tasks().spawn(kept::tend(gateway.clone()));
         webhooks::start(&gateway);
         gateway
     }
@@ -210,6 +217,14 @@ impl Gateway {
 
     pub(crate) fn webhooks(&self) -> &Webhooks {
         &self.0.webhooks
+    }
+
+    pub(crate) fn claims(&self) -> &Claims {
+        &self.0.claims
+    }
+
+    pub(crate) fn paces(&self) -> &Paces {
+        &self.0.paces
     }
 
     pub(crate) fn cold_starts(&self) -> &ColdStarts {

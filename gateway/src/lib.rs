@@ -4,11 +4,13 @@
 
 mod auth;
 mod body;
+mod claims;
 mod cold_starts;
 mod config;
 mod db;
 mod file_name;
 mod gateway;
+mod kept;
 mod keys;
 mod limits;
 mod live;
@@ -16,7 +18,9 @@ mod openai;
 mod openapi;
 mod orders;
 mod origin;
+mod paces;
 mod prediction;
+mod prewarm;
 mod problem;
 mod render;
 mod retention;

@@ -173,11 +173,23 @@ impl LiveSet {
         self.lock().values().filter(|live| live.deployment.as_ref() == Some(deployment)).cloned().collect()
     }
 
-    /// How many in the same line came earlier and wait as well: the same version, for the same instances.
+    /// How many in the same line run before it, as far as can be foreseen: those of the same version that wait for the same instances. Accounts
+    /// take turns, so of another account as many go first as of its own came earlier, and one more if that one came earlier too.
     pub fn ahead_of(&self, row: &PredictionRow) -> u32 {
         let in_line = |live: &Live| live.version == row.version && live.errand == row.errand && live.deployment == row.deployment;
-        let waiting = |live: &Live| in_line(live) && live.id < row.id && !live.state().is_terminal() && live.state() != State::Running;
-        let ahead = self.lock().values().filter(|live| waiting(live)).count();
+        let mut waiting: HashMap<String, Vec<PredictionId>> = HashMap::new();
+        for live in self.lock().values().filter(|live| in_line(live)) {
+            let story = live.story();
+            if !story.row.state.is_terminal() && story.row.started_at.is_none() {
+                waiting.entry(story.row.account_id.clone()).or_default().push(live.id);
+            }
+        }
+        let earlier_of_its_own = waiting.remove(&row.account_id).map_or(0, |own| own.iter().filter(|id| **id < row.id).count());
+        let of_another = |mut ids: Vec<PredictionId>| {
+            ids.sort_unstable();
+            ids.len().min(earlier_of_its_own) + usize::from(ids.get(earlier_of_its_own).is_some_and(|id| *id < row.id))
+        };
+        let ahead = earlier_of_its_own + waiting.into_values().map(of_another).sum::<usize>();
         u32::try_from(ahead).unwrap_or(u32::MAX)
     }
 
@@ -187,5 +199,29 @@ impl LiveSet {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PredictionId, Arc<Live>>> {
         self.0.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::prediction::tests::row;
+    use protocol::{Clock, Entropy, Timestamp};
+
+    fn waiting(account: &str, at: i64) -> PredictionRow {
+        let id = PredictionId::new(&Clock::fixed(Timestamp::from_micros(at * 1_000)), &Entropy::seeded(at.unsigned_abs()));
+        PredictionRow { id, account_id: account.to_owned(), state: State::Leased, started_at: None, ..row() }
+    }
+
+    #[test]
+    fn a_place_in_the_queue_heeds_that_accounts_take_turns() {
+        let lives = LiveSet::default();
+        let arrivals = ["flood", "flood", "flood", "quiet", "flood", "quiet"];
+        let rows: Vec<_> = (1..).zip(arrivals).map(|(at, account)| waiting(account, at)).collect();
+        let entered: Vec<_> = rows.iter().map(|row| lives.enter(row.clone())).collect();
+        let places: Vec<u32> = rows.iter().map(|row| lives.ahead_of(row)).collect();
+        assert_eq!(places, [0, 2, 4, 1, 5, 3], "f q f q f f, whatever came first");
+        entered[0].update(|row, _| row.started_at = Some(Timestamp::from_micros(9_000)));
+        assert_eq!(lives.ahead_of(&rows[1]), 0, "what runs is ahead of nobody");
     }
 }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::Reference;
 use protocol::wire::StandingOrder;
+use protocol::{Credits, Reference};
 use registry::{Catalogued, Deployment, RegistryError};
 use store::StoreError;
 
@@ -52,18 +52,29 @@ async fn publish(gateway: &Gateway) -> Result<(), RegistryError> {
     let deployments = gateway.registry().deployments_in_force().await?;
     let mut orders = Vec::with_capacity(deployments.len());
     for deployment in deployments {
+        let is_paid = deployment.release.scale.min() == 0 || has_credit(gateway, &deployment.account_id).await?;
         let reference = Reference::Exact(deployment.release.model.clone(), deployment.release.version);
         match gateway.registry().resolve(&reference, &deployment.account_id).await {
             Ok(Some(catalogued)) if !gateway.registry().release_is_signed(&deployment.release, &catalogued.model).await? => {
                 tracing::warn!(deployment = %deployment.name, "its version lacks the signature that it requires: it keeps nothing warm");
             }
-            Ok(Some(catalogued)) => orders.push(order(gateway, deployment, &catalogued)),
+            Ok(Some(catalogued)) => {
+                let order = order(gateway, deployment, &catalogued);
+                // Without credit its instances come with demand, as everybody's do.
+                orders.push(if is_paid { order } else { StandingOrder { instances_min: 0, ..order } });
+            }
             Ok(None) => tracing::warn!(deployment = %deployment.name, "its version is gone: it keeps nothing warm"),
             Err(error) => tracing::error!(deployment = %deployment.name, %error, "its version cannot be read: it keeps nothing warm"),
         }
     }
     gateway.fabric().orders().replace(orders);
     Ok(())
+}
+
+async fn has_credit(gateway: &Gateway, account_id: &str) -> Result<bool, StoreError> {
+    let account_id = account_id.to_owned();
+    let balance = gateway.db().read(move |tx| Box::pin(async move { billing::balance(tx, &account_id).await })).await?;
+    Ok(balance.credit > Credits::ZERO)
 }
 
 fn order(gateway: &Gateway, deployment: Deployment, catalogued: &Arc<Catalogued>) -> StandingOrder {
@@ -75,6 +86,8 @@ fn order(gateway: &Gateway, deployment: Deployment, catalogued: &Arc<Catalogued>
         hardware: release.hardware,
         instances_min: release.scale.min(),
         instances_max: release.scale.max(),
+        instances_buffer: release.scale.buffer(),
+        idle_seconds: release.scale.linger().seconds(),
         grant: gateway.grant(&scope),
     }
 }

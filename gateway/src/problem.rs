@@ -240,6 +240,8 @@ fn invalid_scale(bad: BadScale) -> InvalidField {
     let field = match bad {
         BadScale::MinTooLarge | BadScale::MinAboveMax => "min_instances",
         BadScale::MaxTooLarge => "max_instances",
+        BadScale::BufferTooLarge => "buffer_instances",
+        BadScale::IdleTooLong => "idle_seconds",
     };
     InvalidField::new("number_lte", field, bad.to_string())
 }

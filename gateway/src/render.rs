@@ -9,12 +9,17 @@ use crate::Gateway;
 use crate::db::prediction::{PredictionRow, Streams};
 use crate::keys::FILE_ADDRESS_SECONDS;
 use crate::origin::Origin;
+use crate::paces::Line;
 use crate::prediction::files::FILE_SCHEME;
 
 pub(crate) fn prediction(gateway: &Gateway, origin: &Origin, row: PredictionRow) -> Prediction {
     let id = row.id.to_string();
     let waiting = !row.state.is_terminal() && row.started_at.is_none();
     let queue_position = waiting.then(|| gateway.live().ahead_of(&row));
+    let queue_seconds = queue_position.and_then(|ahead| {
+        let line = Line { version: row.version, errand: row.errand, deployment: row.deployment.clone() };
+        gateway.paces().estimate(&line, ahead, &gateway.fabric().directory().cards())
+    });
     let mut output = row.output;
     sign_files(gateway, origin, &mut output);
     // Released clients read files out of a stream whose address lies below `/v1/files/`.
@@ -55,6 +60,7 @@ pub(crate) fn prediction(gateway: &Gateway, origin: &Origin, row: PredictionRow)
         cost: row.cost,
         cost_lines: row.cost_lines,
         queue_position,
+        queue_seconds,
         error_code: row.code,
         hardware: row.hardware,
         region: row.region,

@@ -12,10 +12,11 @@ use tokio::time::Instant;
 
 use crate::RunnerConfig;
 use crate::gpu;
-use crate::instance::Instance;
 use crate::instance::start::Site;
 use crate::pool::fleet::FleetId;
-use crate::pool::floor::{Floor, InstanceId, Stage};
+use crate::pool::floor::{Floor, Rest, Stage};
+use crate::pool::kept::Kept;
+use crate::pool::plan::{Idleness, expiry_of};
 
 /// Changes within this time are published together.
 const CHANGES_TOGETHER: Duration = Duration::from_millis(20);
@@ -27,8 +28,8 @@ const RENEWED_EVERY: Duration = Duration::from_secs(2);
 pub struct Standing<'a, W, S> {
     pub floor: &'a Floor<W, S>,
     pub known: &'a HashMap<FleetId, (Arc<Bundle>, Grant)>,
-    pub ready: &'a HashMap<InstanceId, Arc<Instance>>,
-    pub idle_expiry: Duration,
+    pub idleness: Idleness,
+    pub kept: &'a Kept,
     pub zygotes: usize,
 }
 
@@ -47,16 +48,22 @@ impl Cards {
         let skus: BTreeSet<String> = std::iter::once("cpu".to_owned()).chain(site.gpus.chunks(1).map(gpu::sku)).collect();
         let blank = RunnerCard {
             id: config.id.clone(),
+            boot: protocol::id::prefixed("run", &clock, &site.entropy),
             region: config.region.clone(),
             hardware: skus.into_iter().collect(),
             accepting: true,
             drivers: vec![Driver::Process],
             isolation: site.sandbox.describe().to_owned(),
             versions: Vec::new(),
+            kept: Vec::new(),
             zygotes: 0,
             seen_at: clock.now(),
         };
         Self { blank, gpu_sku: gpu::sku(&site.gpus[..site.gpus.len().min(1)]), directory, clock, published_at: None, changed: true }
+    }
+
+    pub fn runner(&self) -> &str {
+        &self.blank.id
     }
 
     /// SKUs that this machine has.
@@ -79,7 +86,8 @@ impl Cards {
         let versions = standing.known.iter().filter_map(|(fleet, (bundle, _))| self.version_card(fleet, bundle, standing, now));
         let mut versions: Vec<VersionCard> = versions.collect();
         versions.sort_by(|a, b| (a.version, a.errand, &a.deployment).cmp(&(b.version, b.errand, &b.deployment)));
-        self.directory.publish(RunnerCard { versions, zygotes: count(standing.zygotes), seen_at: self.clock.now(), ..self.blank.clone() });
+        let (kept, zygotes) = (standing.kept.cards(), count(standing.zygotes));
+        self.directory.publish(RunnerCard { versions, kept, zygotes, seen_at: self.clock.now(), ..self.blank.clone() });
         self.published_at = Some(now);
         self.changed = false;
         now + RENEWED_EVERY
@@ -94,7 +102,7 @@ impl Cards {
     }
 
     fn version_card<W, S>(&self, id: &FleetId, bundle: &Bundle, standing: &Standing<'_, W, S>, now: Instant) -> Option<VersionCard> {
-        let Standing { floor, ready, idle_expiry, .. } = standing;
+        let Standing { floor, idleness, .. } = standing;
         let fleet = floor.fleets.get(id)?;
         let mut card = VersionCard {
             version: id.version,
@@ -103,6 +111,7 @@ impl Cards {
             model: bundle.model.clone(),
             hardware: if fleet.needs.gpu { self.gpu_sku.clone() } else { "cpu".to_owned() },
             instances_warm: 0,
+            instances_frozen: 0,
             instances_starting: 0,
             slots_idle: 0,
             slots_busy: 0,
@@ -111,18 +120,21 @@ impl Cards {
             warm_until: None,
         };
         let mut idle_until = None;
-        for (instance, place) in floor.of(id) {
+        for (_, place) in floor.of(id) {
             card.slots_busy += place.busy();
-            card.memory_bytes += ready.get(&instance).and_then(|instance| instance.resident_bytes()).unwrap_or_default();
+            card.memory_bytes += place.memory_bytes;
             match &place.stage {
                 Stage::Starting => card.instances_starting += 1,
-                Stage::Ready { idle, .. } => {
-                    card.instances_warm += 1;
+                Stage::Ready { idle, rest, .. } => {
+                    match rest {
+                        Rest::Awake => card.instances_warm += 1,
+                        Rest::Frozen | Rest::PagedOut => card.instances_frozen += 1,
+                    }
                     card.slots_idle += count(idle.len());
                 }
                 Stage::Leaving { .. } => {}
             }
-            idle_until = idle_until.max(place.idle_since().map(|since| since + *idle_expiry));
+            idle_until = idle_until.max(place.idle_since().map(|since| since + expiry_of(floor, place, *idleness)));
         }
         // What an order keeps has no such end.
         card.warm_until = idle_until.filter(|_| fleet.terms.instances_min == 0).map(|until| self.at(until, now));

@@ -2,26 +2,33 @@
 
 mod cog;
 pub mod command;
+mod freezer;
 pub mod lodging;
 pub mod start;
 mod taken;
 
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use protocol::prediction::{ColdStart, Errand};
 use protocol::wire::{Bundle, FailCode};
 use tokio::sync::SetOnce;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::files::Desk;
-use crate::model::Model;
+use crate::model::{Health, Model};
 use crate::pool::floor::InstanceId;
 use crate::sandbox::{Confined, Exit};
 use crate::scratch::Scratch;
 use crate::weights::Lease;
+use freezer::Freezer;
 use lodging::Lodging;
+
+/// For a frozen instance to answer again; its memory may have to come from a disk.
+const WAKE_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub struct Instance {
@@ -39,6 +46,9 @@ pub struct Instance {
     /// Held, not asked: its files stay as long as it lives.
     _files: Lease,
     lodging: Lodging,
+    freezer: Freezer,
+    /// Cancelled when it is needed: what had it rest gives up.
+    needed: Mutex<CancellationToken>,
     /// Ends it, and all that runs in it.
     retire: CancellationToken,
     death: SetOnce<Death>,
@@ -125,6 +135,58 @@ impl Instance {
 
     pub fn resident_bytes(&self) -> Option<u64> {
         self.confined.resident_bytes()
+    }
+
+    /// Stops its processes, unless it is needed before: nothing runs in it, and nothing may begin to before [`Instance::wake`].
+    pub async fn freeze(&self, needed: CancellationToken) {
+        match self.freezer.freeze(&self.confined, &needed).await {
+            Ok(frozen) => tracing::debug!(instance = self.id.0, frozen, "an idle instance rests"),
+            Err(error) => tracing::warn!(instance = self.id.0, %error, "an instance does not rest"),
+        }
+    }
+
+    /// Says that it is to rest from now on, until it is needed.
+    pub fn rest(&self) -> CancellationToken {
+        let mut needed = self.needed.lock().unwrap_or_else(PoisonError::into_inner);
+        *needed = CancellationToken::new();
+        needed.clone()
+    }
+
+    /// Has it answer again. Returns how long that took, or `None` when it was awake.
+    ///
+    /// # Errors
+    /// It does not answer: it is not used again.
+    pub async fn wake(&self) -> io::Result<Option<Duration>> {
+        self.needed.lock().unwrap_or_else(PoisonError::into_inner).cancel();
+        let began = Instant::now();
+        if !self.freezer.thaw(&self.confined).await? {
+            return Ok(None);
+        }
+        match timeout(WAKE_MAX, self.model.health()).await {
+            Ok(Health::Ready) => Ok(Some(began.elapsed())),
+            Ok(health) => Err(io::Error::other(format!("its health after a rest is {health:?}"))),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// `None` while it rests: nothing is to be asked of it then.
+    pub async fn health(&self) -> Option<Health> {
+        let _awake = self.freezer.awake().await?;
+        Some(self.model.health().await)
+    }
+
+    /// Has the kernel take back what it can of its memory, which only a frozen instance does not need at once.
+    pub async fn page_out(self: Arc<Self>) {
+        let id = self.id.0;
+        if self.freezer.awake().await.is_some() {
+            return;
+        }
+        let paging = tokio::task::spawn_blocking(move || self.confined.page_out());
+        match paging.await {
+            Ok(Ok(())) => tracing::info!(instance = id, "a frozen instance's memory is paged out"),
+            Ok(Err(error)) => tracing::warn!(instance = id, %error, "an instance's memory is not paged out"),
+            Err(error) => tracing::error!(instance = id, %error, "paging out broke"),
+        }
     }
 
     /// Clears away what a prediction left. With several predictions at a time nobody knows whose a file is, and it stays.

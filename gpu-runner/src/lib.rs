@@ -12,6 +12,7 @@ mod flights;
 mod gpu;
 mod instance;
 mod logs;
+mod memory;
 mod model;
 mod outside;
 mod pool;
@@ -42,7 +43,7 @@ pub use zygote::{cog_worker_main, is_cog_worker};
 use environment::Environments;
 use instance::start::Site;
 use outside::Outside;
-use pool::Pool;
+use pool::{Pool, Wishes};
 use sandbox::Sandbox;
 use weights::Weights;
 use zygote::Zygotes;
@@ -70,10 +71,15 @@ pub struct RunnerConfig {
     /// What the files of versions may take on the disk, in bytes; four fifths of the disk's free space when not given. The environments and
     /// scratch directories come on top.
     pub weights_bytes_max: Option<u64>,
+    /// An instance that nobody used for so long has its processes stopped until it is needed again.
+    pub freeze_after: Duration,
     /// An instance that nobody used for so long is let go.
     pub idle_expiry: Duration,
     /// Instances that live at one time.
     pub instances_max: usize,
+    /// Ordinary memory that all of them may take together, by what their versions declare or were seen to take; seven eighths of the machine's
+    /// when not given.
+    pub memory_bytes_max: Option<u64>,
     /// Prepared seats that wait for a version at one time, beside the instances; 0 prepares none.
     pub zygotes_max: usize,
     /// Ordinary memory of an instance whose version asks for nothing else; 0 is no limit.
@@ -119,7 +125,7 @@ pub async fn serve(
     site.clear_all().await;
     let inbox = fabric.listen(&config.id);
     tracing::info!(runner = config.id, isolation = site.sandbox.describe(), gpus = site.gpus.len(), "the runner takes assignments");
-    let orders = fabric.orders().watch();
+    let orders = Wishes { standing: fabric.orders().watch(), prewarms: fabric.orders().prewarms() };
     Pool::new(&config, site, &fabric, clock).serve(inbox, orders, stop).await;
     tracing::info!(runner = config.id, "the runner has stopped");
     Ok(())

@@ -2,11 +2,15 @@
 //!
 //! One task; what to do next is decided by the pure functions of `plan` over the state in `floor`, and done here.
 
+mod drain;
 pub mod fleet;
 pub mod floor;
+pub mod kept;
 mod orders;
-mod plan;
+pub mod plan;
+mod rests;
 mod waits;
+mod wishes;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,10 +18,9 @@ use std::time::Duration;
 
 use fabric::{Call, Fabric, Inbox};
 use protocol::Clock;
-use protocol::wire::{Bundle, Ended, FailCode, Grant, Outcome, StandingOrder};
-use tokio::sync::watch;
+use protocol::wire::{Bundle, Ended, FailCode, Grant, Outcome};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,17 +32,18 @@ use crate::instance::{DeathCause, Instance};
 use crate::run::{Fate, Finished, Surroundings, Turn, run};
 use crate::slot::IdleSlot;
 use crate::supervise::supervise;
-use crate::zygote;
+use crate::{memory, zygote};
 use fleet::{FleetId, Needs, Waiting};
 use floor::{End, Floor, InstanceId, Place};
+use kept::Kept;
 use orders::Orders;
-use plan::{Step, next_step, next_wake};
+use plan::{Idleness, Step, next_step, next_wake};
 use waits::{Waits, Who};
+
+pub use wishes::Wishes;
 
 /// A prediction that so many instances did not take is given up.
 const REFUSALS_MAX: u32 = 3;
-/// For the last events to reach the gateway when the runner stops.
-const FORWARD_WAIT: Duration = Duration::from_secs(2);
 
 type Started = (InstanceId, Result<(Arc<Instance>, Attendants), StartError>);
 
@@ -50,14 +54,18 @@ pub struct Pool {
     /// What is needed to start an instance though nothing waits for it.
     known: HashMap<FleetId, (Arc<Bundle>, Grant)>,
     orders: Orders,
+    kept: Kept,
     ready: HashMap<InstanceId, Arc<Instance>>,
-    idle_expiry: Duration,
+    idleness: Idleness,
     drain_grace: Duration,
     cards: Cards,
 
     starts: JoinSet<Started>,
     runs: JoinSet<Finished>,
     supervisions: JoinSet<Arc<Instance>>,
+    /// What has idle instances rest.
+    rests: JoinSet<()>,
+    memory_seen_at: Instant,
     /// Which instance a task works for, should it panic.
     works_for: HashMap<Id, InstanceId>,
     waits: Waits,
@@ -69,7 +77,9 @@ pub struct Pool {
 
 impl Pool {
     pub fn new(config: &RunnerConfig, site: Site, fabric: &Fabric, clock: Clock) -> Self {
-        let floor = Floor::new(config.instances_max, site.gpus.len());
+        let mut floor = Floor::new(config.instances_max, site.gpus.len());
+        floor.gpu_bytes = site.gpus.iter().map(|gpu| gpu.memory_bytes).collect();
+        floor.memory_bytes_max = config.memory_bytes_max.or_else(memory::to_use).unwrap_or(u64::MAX);
         let cards = Cards::new(config, &site, fabric.directory().clone(), clock);
         let (site, keep) = (Arc::new(site), CancellationToken::new());
         let mut keeper = JoinSet::new();
@@ -79,13 +89,16 @@ impl Pool {
             floor,
             known: HashMap::new(),
             orders: Orders::default(),
+            kept: Kept::new(Instant::now()),
             ready: HashMap::new(),
-            idle_expiry: config.idle_expiry,
+            idleness: Idleness { freeze_after: config.freeze_after, expiry: config.idle_expiry },
             drain_grace: config.drain_grace,
             cards,
             starts: JoinSet::new(),
             runs: JoinSet::new(),
             supervisions: JoinSet::new(),
+            rests: JoinSet::new(),
+            memory_seen_at: Instant::now(),
             works_for: HashMap::new(),
             waits: Waits::default(),
             around: Surroundings { forwarders: TaskTracker::new(), halt: CancellationToken::new() },
@@ -95,7 +108,8 @@ impl Pool {
     }
 
     /// Runs until `stop`, then drains.
-    pub async fn serve(mut self, mut inbox: Inbox, mut orders: watch::Receiver<Arc<[StandingOrder]>>, stop: CancellationToken) {
+    pub async fn serve(mut self, mut inbox: Inbox, wishes: Wishes, stop: CancellationToken) {
+        let Wishes { standing: mut orders, mut prewarms } = wishes;
         orders.mark_changed();
         loop {
             self.advance();
@@ -106,11 +120,17 @@ impl Pool {
                 Some(finished) = self.runs.join_next_with_id(), if !self.runs.is_empty() => self.finished(finished),
                 Some(instance) = self.supervisions.join_next(), if !self.supervisions.is_empty() => self.gone(instance),
                 Some(started) = self.starts.join_next_with_id(), if !self.starts.is_empty() => self.started(started),
+                Some(rested) = self.rests.join_next(), if !self.rests.is_empty() => {
+                    if let Err(error) = rested {
+                        tracing::error!(%error, "an instance's rest broke");
+                    }
+                }
                 who = self.waits.cancelled() => self.cancelled(&who),
                 Ok(()) = orders.changed() => {
                     let list = orders.borrow_and_update().clone();
                     self.follow(list);
                 }
+                Ok(prewarm) = prewarms.recv() => self.prewarm(prewarm),
                 call = inbox.next() => match call {
                     Some(call) => self.arrive(call),
                     None => break,
@@ -128,31 +148,20 @@ impl Pool {
         let standing = Standing {
             floor: &self.floor,
             known: &self.known,
-            ready: &self.ready,
-            idle_expiry: self.idle_expiry,
+            idleness: self.idleness,
+            kept: &self.kept,
             zygotes: self.site.zygotes.ready(),
         };
         let publish_at = self.cards.publish_when_due(&standing);
-        next_wake(&self.floor, Instant::now(), self.idle_expiry).map_or(publish_at, |wake_at| wake_at.min(publish_at))
-    }
-
-    /// Takes a new list of orders in place of the one before it.
-    fn follow(&mut self, list: Arc<[StandingOrder]>) {
-        self.orders = Orders::new(list, self.cards.hardware());
-        for (fleet, order) in self.orders.fleets() {
-            self.known.insert(fleet, (order.bundle.clone(), order.grant.clone()));
-        }
-        for (fleet, (bundle, _)) in &self.known {
-            self.floor.open(fleet, self.orders.needs(fleet, &bundle.config), self.orders.terms(fleet));
-        }
+        next_wake(&self.floor, Instant::now(), self.idleness).map_or(publish_at, |wake_at| wake_at.min(publish_at))
     }
 
     fn arrive(&mut self, call: Call) {
         let who = Who::of(&call.assignment);
-        let needs = self.open(&who.fleet, &call);
+        self.open(&who.fleet, &call);
         let turn = Turn { call: Arc::new(call), arrived_at: Instant::now(), refusals: 0 };
-        if needs.gpu && self.site.gpus.is_empty() {
-            return self.refuse(turn, FailCode::NoCapacity, "this runner has no GPU", "");
+        if let Some(why) = self.why_never(&who.fleet) {
+            return self.refuse(turn, FailCode::NoCapacity, &why, "");
         }
         let waiting = Waiting { since: turn.arrived_at, account: who.account.clone(), entry: turn };
         if let Err(refused) = self.floor.arrive(&who.fleet, waiting) {
@@ -162,15 +171,27 @@ impl Pool {
         self.watch_for_cancel(who);
     }
 
+    /// What an instance of the fleet needs and this machine has not, whatever else runs here.
+    fn why_never(&self, fleet: &FleetId) -> Option<String> {
+        let fleet = self.floor.fleets.get(fleet).filter(|fleet| !self.floor.could_hold(fleet))?;
+        let Needs { gpu, gpu_memory_bytes, .. } = fleet.needs;
+        let most = self.floor.gpu_bytes.iter().copied().max();
+        Some(match most {
+            None if gpu => "this runner has no GPU".to_owned(),
+            Some(most) if gpu && most < gpu_memory_bytes => {
+                format!("the model needs {gpu_memory_bytes} bytes of a GPU's memory, and this runner's have {most}")
+            }
+            _ => format!("the model needs {} bytes of memory, and this runner has {}", fleet.memory_bytes(), self.floor.memory_bytes_max),
+        })
+    }
+
     /// Makes the call's fleet known. Of what is ordered, the order's own grant is kept: it opens the version's blobs for longer.
-    fn open(&mut self, fleet: &FleetId, call: &Call) -> Needs {
+    fn open(&mut self, fleet: &FleetId, call: &Call) {
         let bundle = &call.assignment.bundle;
         if self.orders.order_of(fleet).is_none() || !self.known.contains_key(fleet) {
             self.known.insert(fleet.clone(), (bundle.clone(), call.assignment.grant.clone()));
         }
-        let needs = self.orders.needs(fleet, &bundle.config);
-        self.floor.open(fleet, needs, self.orders.terms(fleet));
-        needs
+        self.floor.open(fleet, self.orders.needs(fleet, &bundle.config), self.orders.terms(fleet));
     }
 
     /// A prediction that still waits is taken out of the queue when it is cancelled.
@@ -190,10 +211,13 @@ impl Pool {
     /// Does whatever there is to do now.
     fn advance(&mut self) {
         let now = Instant::now();
-        while let Some(step) = next_step(&self.floor, now, self.idle_expiry) {
+        self.look_at_memory(now);
+        while let Some(step) = next_step(&self.floor, now, self.idleness) {
             match step {
                 Step::Run { instance } => self.run(instance),
                 Step::Start { fleet, gpu } => self.start(fleet, gpu),
+                Step::Freeze { instance } => self.freeze(instance),
+                Step::PageOut { instance } => self.page_out(instance),
                 Step::LetGo { instance } => self.let_go(instance),
                 Step::Cancel { fleet } => {
                     for waiting in self.floor.give_up(&fleet) {
@@ -203,8 +227,10 @@ impl Pool {
             }
             self.cards.note_change();
         }
+        self.floor.end_prewarms();
         self.floor.forget_idle_fleets(now);
         self.known.retain(|fleet, _| self.floor.fleets.contains_key(fleet));
+        self.kept.look(&self.floor, self.orders.fleets(), now);
     }
 
     fn run(&mut self, instance: InstanceId) {
@@ -226,6 +252,7 @@ impl Pool {
 
     fn let_go(&mut self, id: InstanceId) {
         self.floor.let_go(id);
+        self.floor.memory_is_short = false;
         if let Some(instance) = self.ready.get(&id) {
             instance.retire();
         }
@@ -261,6 +288,12 @@ impl Pool {
             "an instance is ready"
         );
         self.floor.ready(instance.id, IdleSlot::of(&instance), Instant::now());
+        self.floor.saw_memory(instance.id, instance.resident_bytes());
+        if let Some(place) = self.floor.instances.get(&instance.id)
+            && let Some(order) = self.orders.order_of(&place.fleet)
+        {
+            self.kept.started(&self.floor, &place.fleet, order, Duration::from_micros(cold.start_us + cold.setup_us));
+        }
         self.ready.insert(instance.id, instance.clone());
         self.supervisions.spawn(supervise(instance, attendants));
     }
@@ -354,26 +387,5 @@ impl Pool {
         backlog.log(prints);
         backlog.end(Ended { outcome, run_us: 0, usage: None });
         self.around.forwarders.spawn(backlog.forward(turn.call));
-    }
-
-    /// What waits goes back to its gateway by its line ending; what runs may finish, for a while; then nothing is left.
-    async fn drain(mut self) {
-        self.cards.withdraw();
-        self.keep.cancel();
-        self.waits.shutdown().await;
-        self.floor.fleets.clear();
-        self.starts.shutdown().await;
-        let grace_ends = Instant::now() + self.drain_grace;
-        while let Ok(Some(_)) = timeout_at(grace_ends, self.runs.join_next()).await {}
-        self.around.halt.cancel();
-        while self.runs.join_next().await.is_some() {}
-        for instance in self.ready.values() {
-            instance.retire();
-        }
-        while self.supervisions.join_next().await.is_some() {}
-        while self.keeper.join_next().await.is_some() {}
-        self.around.forwarders.close();
-        timeout(FORWARD_WAIT, self.around.forwarders.wait()).await.ok();
-        self.site.clear_all().await;
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fabric::Call;
-use protocol::prediction::Errand;
+use protocol::prediction::{ColdStart, Errand, Rung};
 use protocol::wire::{Ended, FailCode, Outcome, Started, TokenUsage};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -71,7 +71,14 @@ pub async fn run(slot: BusySlot, turn: Turn, around: Surroundings) -> Finished {
     let instance = slot.instance().clone();
     let backlog = Arc::new(Backlog::default());
     let forwarder = around.forwarders.spawn(backlog.clone().forward(turn.call.clone()));
-    let fate = if let Some((outcome, usage)) = outcome(&instance, &turn, &backlog, &around.halt).await {
+    let answer = match instance.wake().await {
+        Ok(woken) => outcome(&instance, &turn, woken, &backlog, &around.halt).await,
+        Err(error) => {
+            tracing::warn!(instance = instance.id.0, %error, "an instance does not wake");
+            None
+        }
+    };
+    let fate = if let Some((outcome, usage)) = answer {
         let run_us = backlog.started_at().map_or(0, |started_at| micros(started_at.elapsed()));
         backlog.end(Ended { outcome, run_us, usage });
         instance.sweep().await;
@@ -85,8 +92,14 @@ pub async fn run(slot: BusySlot, turn: Turn, around: Surroundings) -> Finished {
     Finished { slot: slot.vacate(), instance, fate }
 }
 
-/// `None` when the model never had it.
-async fn outcome(instance: &Instance, turn: &Turn, backlog: &Backlog, halt: &CancellationToken) -> Option<(Outcome, Option<TokenUsage>)> {
+/// `None` when the model never had it. `woken` is how long the instance took to wake, if it was frozen.
+async fn outcome(
+    instance: &Instance,
+    turn: &Turn,
+    woken: Option<Duration>,
+    backlog: &Backlog,
+    halt: &CancellationToken,
+) -> Option<(Outcome, Option<TokenUsage>)> {
     let assignment = &turn.call.assignment;
     let config = &instance.bundle.config;
     let (files, input) = instance.desk.open(assignment);
@@ -95,7 +108,7 @@ async fn outcome(instance: &Instance, turn: &Turn, backlog: &Backlog, halt: &Can
         errand: assignment.errand,
         config,
         input,
-        started: started(instance, turn.arrived_at),
+        started: started(instance, turn.arrived_at, woken),
         desk: &instance.desk,
         files: &files,
         backlog,
@@ -200,13 +213,14 @@ fn failed(code: FailCode, message: String) -> Outcome {
     Outcome::Failed { code, message }
 }
 
-fn started(instance: &Instance, arrived_at: Instant) -> Started {
+fn started(instance: &Instance, arrived_at: Instant, woken: Option<Duration>) -> Started {
     let now = Instant::now();
-    let waited_cold = arrived_at < instance.ready_at;
-    let cold_wait = if waited_cold { instance.ready_at - arrived_at.max(instance.ordered_at) } else { Duration::ZERO };
-    Started {
-        queue_us: micros((now - arrived_at).saturating_sub(cold_wait)),
-        cold: waited_cold.then_some(instance.cold),
-        hardware: instance.hardware.clone(),
-    }
+    let (cold_wait, cold) = if let Some(woken) = woken {
+        (woken, Some(ColdStart { rung: Rung::Frozen, start_us: micros(woken), ..ColdStart::default() }))
+    } else if arrived_at < instance.ready_at {
+        (instance.ready_at - arrived_at.max(instance.ordered_at), Some(instance.cold))
+    } else {
+        (Duration::ZERO, None)
+    };
+    Started { queue_us: micros((now - arrived_at).saturating_sub(cold_wait)), cold, hardware: instance.hardware.clone() }
 }

@@ -27,10 +27,10 @@ pub async fn supervise(instance: Arc<Instance>, mut attendants: Attendants) -> A
 }
 
 /// Absorbs that Cog's server outlives its worker, and refuses everything from then on. Of a worker that died while nothing ran the server
-/// says nothing at all, and does not reap it.
+/// says nothing at all, and does not reap it. One that rests is not asked.
 async fn worker_died(instance: &Instance) {
     let is_cogs_server = instance.bundle.config.protocol == ModelProtocol::Cog && instance.bundle.config.command.is_empty();
-    while instance.model.health().await != Health::Dead && !(is_cogs_server && instance.confined().has_dead_child()) {
+    while instance.health().await != Some(Health::Dead) && !(is_cogs_server && instance.confined().has_dead_child()) {
         tokio::time::sleep(HEALTH_PERIOD).await;
     }
 }

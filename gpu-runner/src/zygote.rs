@@ -6,7 +6,6 @@
 
 pub mod imports;
 mod inherited;
-mod memory;
 mod seat;
 mod shelf;
 mod shim;
@@ -25,6 +24,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::instance::start::Site;
+use crate::memory;
 pub use seat::Zygote;
 use shelf::{Shelf, Unfit};
 

@@ -280,6 +280,17 @@ pub struct Configuration {
     /// Whether only versions run that their publisher has signed with a valid key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub require_signature: bool,
+    /// Spare ones beyond those that are busy, while any is.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub buffer_instances: u32,
+    /// How long an instance stays that nobody uses; as long as the runner has it when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_seconds: Option<u32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn is_none(instances: &u32) -> bool {
+    *instances == 0
 }
 
 /// A model that its owner would give to another account.
@@ -333,9 +344,12 @@ pub struct Page<T> {
 pub struct HardwarePrice {
     pub sku: String,
     pub name: String,
-    /// US dollars a second.
+    /// US dollars a second of a run.
     #[schema(value_type = String, example = "0.0001")]
     pub per_second: Price,
+    /// US dollars a second in which an instance waits that a deployment keeps.
+    #[schema(value_type = String, example = "0.000075")]
+    pub active_per_second: Price,
 }
 
 /// Publishes a version from blobs that are already there.

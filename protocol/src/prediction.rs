@@ -150,9 +150,12 @@ pub struct Prediction {
     pub cost: Option<Credits>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cost_lines: Vec<CostLine>,
-    /// How many wait before it, while it waits.
+    /// How many run before it, while it waits: accounts take turns, and within an account the first to arrive is the first to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_position: Option<u32>,
+    /// In how many seconds it starts, by how long the last ones ran, while it waits for an instance that is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_seconds: Option<f64>,
     /// Why it ended so: `setup_failed`, `oom`, `timeout`, `killed`, `runner_lost`, `deadline`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
@@ -228,6 +231,8 @@ impl ColdStart {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rung {
+    /// An idle instance had been stopped, and went on.
+    Frozen,
     /// A process that had imported everything but the version itself took it over.
     Zygote,
     /// A process was started, in an environment that was there or that is not needed.
@@ -238,10 +243,11 @@ pub enum Rung {
 }
 
 impl Rung {
-    pub const ALL: [Self; 3] = [Self::Zygote, Self::EnvironmentHit, Self::EnvironmentBuild];
+    pub const ALL: [Self; 4] = [Self::Frozen, Self::Zygote, Self::EnvironmentHit, Self::EnvironmentBuild];
 
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Frozen => "frozen",
             Self::Zygote => "zygote",
             Self::EnvironmentHit => "environment_hit",
             Self::EnvironmentBuild => "environment_build",
@@ -251,6 +257,7 @@ impl Rung {
     /// For people.
     pub const fn words(self) -> &'static str {
         match self {
+            Self::Frozen => "from a frozen instance",
             Self::Zygote => "from a zygote",
             Self::EnvironmentHit => "in an environment that was there",
             Self::EnvironmentBuild => "with its environment built first",

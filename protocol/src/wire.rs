@@ -43,6 +43,21 @@ pub struct StandingOrder {
     pub instances_min: u32,
     /// 0 runs nothing: what waits is cancelled.
     pub instances_max: u32,
+    /// Spare ones beyond those that are busy, while any is.
+    #[serde(default)]
+    pub instances_buffer: u32,
+    /// How long one stays that nobody uses; as long as the runner has it when not given.
+    #[serde(default)]
+    pub idle_seconds: Option<u32>,
+    /// Opens the version's blobs, and no prediction's files.
+    pub grant: Grant,
+}
+
+/// A version that was just published: one runner is to have an instance of it ready before anybody asks, if it has room to spare.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Prewarm {
+    pub runner: String,
+    pub bundle: Arc<Bundle>,
     /// Opens the version's blobs, and no prediction's files.
     pub grant: Grant,
 }
@@ -202,6 +217,9 @@ pub struct TokenUsage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunnerCard {
     pub id: String,
+    /// Names this run of it: what it counts begins at 0 with it.
+    #[serde(default)]
+    pub boot: String,
     pub region: String,
     /// SKUs that it has.
     pub hardware: Vec<String>,
@@ -213,10 +231,22 @@ pub struct RunnerCard {
     /// What protects it and its models from each other, in words: `namespaces, own user, no network`.
     pub isolation: String,
     pub versions: Vec<VersionCard>,
+    /// What deployments have their instances wait, which is charged.
+    #[serde(default)]
+    pub kept: Vec<KeptCard>,
     /// Seats that are prepared for a version of an environment that was used lately.
     #[serde(default)]
     pub zygotes: u32,
     pub seen_at: Timestamp,
+}
+
+/// How long instances waited that a deployment keeps, since the runner's start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptCard {
+    pub deployment: ModelRef,
+    pub hardware: String,
+    /// Microseconds of each of them together: their starts and their waits, no run.
+    pub waited_us: u64,
 }
 
 /// What runners start that do not say it.
@@ -235,10 +265,13 @@ pub struct VersionCard {
     pub deployment: Option<ModelRef>,
     pub model: ModelRef,
     pub hardware: String,
-    /// Instances that are ready.
+    /// Instances that are ready and awake.
     pub instances_warm: u32,
+    /// Instances that are ready and rest, with their processes stopped.
+    #[serde(default)]
+    pub instances_frozen: u32,
     pub instances_starting: u32,
-    /// Free places in ready instances.
+    /// Free places in ready instances, also in frozen ones.
     pub slots_idle: u32,
     pub slots_busy: u32,
     pub queued: u32,

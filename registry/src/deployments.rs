@@ -15,7 +15,7 @@ use crate::db::{deployment, model, version_signature};
 use crate::signatures::Signer;
 use crate::{Registry, RegistryError};
 
-pub use scale::{BadScale, Scale};
+pub use scale::{BadScale, Linger, Scale};
 
 /// Each may keep instances warm that nobody else can use.
 const DEPLOYMENTS_PER_ACCOUNT_MAX: i64 = 100;
@@ -72,6 +72,8 @@ pub struct ReleaseChange {
     pub instances_min: Option<u32>,
     pub instances_max: Option<u32>,
     pub require_signature: Option<bool>,
+    pub instances_buffer: Option<u32>,
+    pub linger: Option<Linger>,
 }
 
 impl ReleaseChange {
@@ -81,7 +83,9 @@ impl ReleaseChange {
 
     /// The release that follows `before`; its number and its moment are the writer's.
     fn applied_to(self, before: &Release, created_by: String, now: Timestamp) -> Result<Release, BadScale> {
-        let scale = Scale::new(self.instances_min.unwrap_or(before.scale.min()), self.instances_max.unwrap_or(before.scale.max()))?;
+        let scale = Scale::new(self.instances_min.unwrap_or(before.scale.min()), self.instances_max.unwrap_or(before.scale.max()))?
+            .with_buffer(self.instances_buffer.unwrap_or(before.scale.buffer()))?
+            .with_linger(self.linger.unwrap_or(before.scale.linger()))?;
         Ok(Release {
             number: before.number + 1,
             model: before.model.clone(),

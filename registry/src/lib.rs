@@ -50,7 +50,7 @@ pub use catalogue::Catalogued;
 pub use collect::Collected;
 pub use collections::{Collection, CollectionPatch};
 pub use cursor::{Direction, PAGE_ROWS, Page};
-pub use deployments::{BadScale, Deployment, NewDeployment, Release, ReleaseChange, Scale};
+pub use deployments::{BadScale, Deployment, Linger, NewDeployment, Release, ReleaseChange, Scale};
 pub use error::RegistryError;
 pub use files::{FileRow, NewFile, Received};
 pub use hook_publisher::{HookPublisher, OpenHookError};

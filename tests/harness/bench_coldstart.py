@@ -110,48 +110,73 @@ def project(name: str, folder: Path) -> Path:
     return made
 
 
-class Feira:
-    """A server that keeps no instance: every prediction is a cold start."""
+# How a server is started whose every prediction comes from one rung, and what it keeps for each model.
+RUNGS = {
+    "warm": (("--freeze-seconds", "3600", "--idle-seconds", "3600", "--zygotes", "0"), "warm"),
+    "frozen": (("--freeze-seconds", "0", "--idle-seconds", "3600", "--zygotes", "0"), "frozen"),
+    "zygote": (("--idle-seconds", "0", "--zygotes", str(len(MODELS))), "zygotes"),
+    "environment_hit": (("--idle-seconds", "0", "--zygotes", "0"), None),
+    "environment_build": (("--idle-seconds", "0", "--zygotes", "0"), None),
+}
+# An environment is built anew for so many of the starts.
+BUILDS_MAX = 3
 
-    def __init__(self, folder: Path, zygotes: int):
+
+class Feira:
+    """A server whose predictions all come from one rung of the ladder."""
+
+    def __init__(self, folder: Path, rung: str):
         folder.mkdir()
         os.chmod(folder, 0o711)
-        self.server = Server(folder, "--idle-seconds", "0", "--zygotes", str(zygotes))
-        self.zygotes = zygotes
-        self.expected = 0
+        options, self.kept = RUNGS[rung]
+        self.server = Server(folder, *options, "--instances-max", str(len(MODELS) + 1))
+        self.rung = rung
+        self.published = 0
 
     def publish(self, name: str, folder: Path) -> str:
         """Returns the version, once its environment is built."""
         self.version = f"feira/{name}:{self.server.push(folder, f'feira/{name}')['id']}"
-        self.expected = min(self.zygotes, self.expected + 1)
+        self.published += 1
         with self.server.api() as api:
             assert api.run(self.version, {"text": "x"}, BUILD_SECONDS_MAX)["status"] == "succeeded"
         return self.version
 
-    def start(self, api: Api, starts: Starts, rung: str) -> None:
+    def start(self, api: Api, starts: Starts) -> None:
+        if self.rung == "environment_build":
+            if len(starts.ready) == BUILDS_MAX:
+                return
+            self.wait(api)
+            for environment in self.environments():
+                subprocess.run(["rm", "-rf", environment], check=True)
         self.wait(api)
         began = time.perf_counter()
         answer = api.post("/v1/predictions", json={"version": self.version, "input": {"text": "x"}}, headers={"prefer": "wait"}).json()
         output = (time.perf_counter() - began) * 1e3
         assert answer["output"] == "x", answer
-        cold = answer["timings"]["cold"]
-        assert cold["rung"] == rung, cold
-        starts.note(sum(value for name, value in cold.items() if name.endswith("_us")) / 1e3, output)
+        timings = answer["timings"]
+        cold = timings["cold"] or {"rung": "warm"}
+        assert cold["rung"] == self.rung, cold
+        waited_us = timings["queue_us"] + sum(value for name, value in cold.items() if name.endswith("_us"))
+        starts.note(waited_us / 1e3, output)
 
     def wait(self, api: Api) -> None:
         """Until nothing runs and what is to be prepared is prepared."""
 
         def nothing_is_under_way() -> bool:
             figures = dict(line.rsplit(" ", 1) for line in api.get("/metrics").text.splitlines() if not line.startswith("#"))
-            warm = int(figures['feira_instances{state="warm"}']) + int(figures['feira_instances{state="starting"}'])
-            return warm == 0 and int(figures["feira_zygotes"]) == self.expected
+            there = {state: int(figures[f'feira_instances{{state="{state}"}}']) for state in ("warm", "frozen", "starting")}
+            there["zygotes"] = int(figures["feira_zygotes"])
+            return there == {state: self.published if state == self.kept else 0 for state in there}
 
         until(nothing_is_under_way, READY_SECONDS_MAX)
 
+    def environments(self) -> list[Path]:
+        """The one that was built last stands last."""
+        marks = (self.server.home / "runner" / "environments").glob("*/built-from")
+        return [mark.parent for mark in sorted(marks, key=lambda mark: mark.stat().st_mtime)]
+
     def python(self) -> Path:
-        """Of the environment that was built last."""
-        environments = (self.server.home / "runner" / "environments").glob("*/built-from")
-        return max(environments, key=lambda mark: mark.stat().st_mtime).parent / "bin" / "python"
+        return self.environments()[-1] / "bin" / "python"
 
 
 class Peer(NamedTuple):
@@ -232,32 +257,38 @@ def bentoml_peer(name: str, made: Path, python: Path) -> Peer:
     return Peer("peer: bentoml 1.4.40", command, made, {"BENTOML_DO_NOT_TRACK": "True"}, port, "/readyz", "/predict", {"text": "x"})
 
 
-def measure(name: str, folder: Path, hit: Feira, zygote: Feira, pythons: tuple[Path, Path], rounds: int) -> list[Starts]:
+def measure(name: str, folder: Path, feiras: list[Feira], pythons: tuple[Path, Path], rounds: int) -> list[Starts]:
     made = project(name, folder / name)
-    for feira in (hit, zygote):
+    for feira in feiras:
         feira.publish(f"bench-{name}", made)
+    hit = next(feira for feira in feiras if feira.rung == "environment_hit")
     with hit.server.api() as api:
         schema = api.get(f"/v1/models/feira/bench-{name}").json()["latest_version"]["openapi_schema"]
     (made / ".cog").mkdir(exist_ok=True)
     (made / ".cog" / "openapi_schema.json").write_text(json.dumps(schema))
     litserve, bentoml = pythons
     peers = [cog_peer(made, hit.python()), litserve_peer(name, made, litserve), bentoml_peer(name, made, bentoml)]
-    ways = [*(Starts(peer.name) for peer in peers), Starts("ours: environment hit"), Starts("ours: zygote")]
-    with hit.server.api() as hits, zygote.server.api() as zygotes:
+    of_peers, of_ours = [Starts(peer.name) for peer in peers], [Starts(f"ours: {feira.rung.replace('_', ' ')}") for feira in feiras]
+    with contextlib.ExitStack() as open_apis:
+        apis = [open_apis.enter_context(feira.server.api()) for feira in feiras]
         for _ in range(rounds):
-            for peer, starts in zip(peers, ways, strict=False):
+            for peer, starts in zip(peers, of_peers, strict=True):
                 peer.start(starts, folder / "peers.log")
-            hit.start(hits, ways[-2], "environment_hit")
-            zygote.start(zygotes, ways[-1], "zygote")
-    return ways
+            for feira, api, starts in zip(feiras, apis, of_ours, strict=True):
+                feira.start(api, starts)
+    return [*of_peers, *of_ours]
+
+
+def shown_ms(milliseconds: float) -> str:
+    return f"{milliseconds:.2f}" if milliseconds < 10 else f"{milliseconds:.0f}"
 
 
 def rows(name: str, ways: list[Starts]) -> list[tuple[str, ...]]:
     peer = percentile(ways[0].ready, 50)
     shown = []
     for way in ways:
-        figures = [f"{percentile(values, percent):.0f}" for values in (way.ready, way.output) for percent in (50, 99)]
-        ratio = "" if way is ways[0] else f"{percentile(way.ready, 50) / peer:.2f}"
+        figures = [shown_ms(percentile(values, percent)) for values in (way.ready, way.output) for percent in (50, 99)]
+        ratio = "" if way is ways[0] else f"{percentile(way.ready, 50) / peer:.3f}"
         shown.append((name if way is ways[0] else "", way.name, str(len(way.ready)), *figures, ratio))
     return shown
 
@@ -268,10 +299,14 @@ def main(rounds: str, litserve: str, bentoml: str) -> None:
         folder = Path(made)
         # Models run as other users, who must find the way to their environments.
         os.chmod(folder, 0o711)
-        hit, zygote = Feira(folder / "hit", 0), Feira(folder / "zygote", len(MODELS))
-        with hit.server, zygote.server:
-            table = [row for name in MODELS for row in rows(name, measure(name, folder, hit, zygote, pythons, int(rounds)))]
-    print(f"{rounds} cold starts each, taking turns; {os.cpu_count()} processors\n")
+        feiras = [Feira(folder / rung, rung) for rung in RUNGS]
+        with contextlib.ExitStack() as servers:
+            for feira in feiras:
+                servers.enter_context(feira.server)
+            table = [row for name in MODELS for row in rows(name, measure(name, folder, feiras, pythons, int(rounds)))]
+    print(f"{rounds} starts each, at most {BUILDS_MAX} with a build, taking turns; {os.cpu_count()} processors")
+    print("ready: by the runner's clock, from the prediction's arrival until the model can have it; asked: zygote 0.3 of stock at p50,")
+    print("frozen under 10 ms and warm under 2 ms at p99\n")
     print(aligned([HEADINGS, *table]))
 
 

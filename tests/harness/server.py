@@ -31,6 +31,7 @@ class Server:
         folder: Path,
         *options: str,
         demo: bool = False,
+        prewarm: bool = False,
         listen: str = "127.0.0.1:0",
         environment: Mapping[str, str] = MappingProxyType({}),
     ):
@@ -38,7 +39,9 @@ class Server:
         self.log = folder / "server.log"
         self.listen = listen
         self.environment = environment
-        self.options = [*options] if demo else ["--no-demo", *options]
+        # Tests begin with what they publish at rest, but for those that are about its early start.
+        early = [] if prewarm else ["--no-prewarm"]
+        self.options = [*early, *options] if demo else ["--no-demo", *early, *options]
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
 

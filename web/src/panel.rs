@@ -79,7 +79,10 @@ fn waiting(prediction: &Prediction) -> String {
     match (prediction.status, prediction.queue_position) {
         (Status::Processing, _) => "Running. The output will stand here.".to_owned(),
         (_, Some(0)) => "Next in the queue: it runs as soon as a slot is free.".to_owned(),
-        (_, Some(ahead)) => format!("{ahead} ahead in the queue: it runs as soon as a slot is free."),
+        (_, Some(ahead)) => match prediction.queue_seconds {
+            Some(seconds) => format!("{ahead} ahead in the queue: it starts in about {seconds:.0} s."),
+            None => format!("{ahead} ahead in the queue: it runs as soon as a slot is free."),
+        },
         (_, None) => format!("Getting the model ready on {}. A cold start is not charged.", prediction.hardware),
     }
 }

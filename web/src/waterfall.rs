@@ -63,6 +63,7 @@ fn bars(timings: &Timings) -> Vec<Bar> {
 
 const fn how_it_started(rung: Rung) -> &'static str {
     match rung {
+        Rung::Frozen => "An idle instance had been stopped, and went on. Not charged.",
         Rung::Zygote => "A process with everything imported but the model's own code took it over and answered. Not charged.",
         Rung::EnvironmentHit | Rung::EnvironmentBuild => "The model's process was started and answered. Not charged.",
     }

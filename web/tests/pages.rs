@@ -316,7 +316,7 @@ async fn a_run_that_goes_on_is_followed_with_and_without_scripts() {
     assert!(live.contains(r#"<noscript><meta http-equiv="refresh" content="2">"#));
     assert!(live.contains("Markets are") && live.contains("/cancel") && live.contains("costs about"));
     let queued = get(&shop, "/p/01hf7yat00wjx3whax6rfqueue").await.text();
-    assert!(queued.contains("queued, 2 ahead"));
+    assert!(queued.contains("queued, 2 ahead") && queued.contains("starts in about 12 s"));
 }
 
 #[tokio::test]

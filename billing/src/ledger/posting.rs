@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use protocol::money::round_to_credits;
 use protocol::{Credits, PredictionId, Timestamp};
 
-use crate::ledger::{Account, GRANT_MAX, Grant, GrantSource, Hold, InsufficientCredit, LedgerError, Refund, Settle, Settled};
+use crate::ledger::{
+    Account, GRANT_MAX, Grant, GrantSource, Hold, InstanceCharged, InstanceTime, InsufficientCredit, LedgerError, Refund, Settle, Settled,
+};
 
 /// One transaction of the ledger, before it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +93,21 @@ pub(crate) fn settle_one(held: &Held, settle: &Settle) -> (Posting, Settled) {
         at: settle.at,
     };
     (posting, settled)
+}
+
+/// Takes what the time since the last charge costs, as far as there is credit. All of it is the platform's, whose machine it is.
+pub(crate) fn instance_posting(time: &InstanceTime, charged_us: u64, available: Credits) -> (Posting, InstanceCharged) {
+    let cost = round_to_credits(time.per_second.of_micros(time.waited_us.saturating_sub(charged_us)));
+    let charged = cost.min(available).max(Credits::ZERO);
+    let posting = Posting {
+        tx: format!("instance:{}:{}:{}:{}", time.boot, time.deployment, time.hardware, time.waited_us),
+        kind: "instance",
+        prediction: None,
+        memo: format!("instances of {} waited on {}", time.deployment, time.hardware),
+        entries: moved([(Account::Credit(time.account.clone()), -charged), (Account::Fee, charged)]),
+        at: time.at,
+    };
+    (posting, InstanceCharged { charged, uncovered: cost - charged })
 }
 
 pub(crate) fn grant_posting(grant: &Grant) -> Result<Posting, LedgerError> {

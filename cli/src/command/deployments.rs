@@ -45,6 +45,12 @@ pub enum Deployments {
         /// Refuse versions that their publisher has not signed
         #[arg(long)]
         require_signature: bool,
+        /// Spare instances beyond the busy ones, while any is busy
+        #[arg(long, default_value_t = 0)]
+        buffer: u32,
+        /// How long an instance stays that nobody uses; as long as the runner has it without this
+        #[arg(long, value_name = "SECONDS")]
+        idle: Option<u32>,
     },
     /// Change a deployment: its next release
     Update {
@@ -61,6 +67,10 @@ pub enum Deployments {
         /// Whether versions are refused that their publisher has not signed: `true` or `false`
         #[arg(long)]
         require_signature: Option<bool>,
+        #[arg(long)]
+        buffer: Option<u32>,
+        #[arg(long, value_name = "SECONDS")]
+        idle: Option<u32>,
     },
     /// Delete a deployment that nobody uses
     Delete { deployment: ModelRef },
@@ -84,21 +94,22 @@ impl Deployments {
                 show::note(&format!("{deployment} is deleted"));
                 return Ok(());
             }
-            Self::Create { name, model, version, hardware, min, max, require_signature } => {
+            Self::Create { name, model, version, hardware, min, max, require_signature, buffer, idle } => {
                 let page: Model = client.get(&model_path(&model)).await?;
                 let latest = page.latest_version.map(|version| version.id);
                 let version = version.or(latest).ok_or_else(|| usage(format!("{model} has no version yet; `feira push` publishes one")))?;
                 let order = json!({
                     "name": name, "model": model, "version": version, "hardware": hardware.unwrap_or(page.hardware),
                     "min_instances": min, "max_instances": max, "require_signature": require_signature,
+                    "buffer_instances": buffer, "idle_seconds": idle,
                 });
                 client.post::<Deployment>(PATH, &order).await?
             }
-            Self::Update { deployment, version, hardware, min, max, require_signature } => {
-                let mut change = change(version, hardware, min, max);
+            Self::Update { deployment, version, hardware, min, max, require_signature, buffer, idle } => {
+                let mut change = change(version, hardware, [min, max, buffer, idle]);
                 change.extend(require_signature.map(|required| ("require_signature".to_owned(), required.into())));
                 if change.is_empty() {
-                    return Err(usage("say what to change: --version, --hardware, --min, --max or --require-signature"));
+                    return Err(usage("say what to change: --version, --hardware, --min, --max, --buffer, --idle or --require-signature"));
                 }
                 release(&client, &deployment, &change.into()).await?
             }
@@ -113,14 +124,11 @@ fn path(deployment: &ModelRef) -> String {
 }
 
 /// The fields that a change names.
-fn change(version: Option<String>, hardware: Option<String>, min: Option<u32>, max: Option<u32>) -> Map<String, Value> {
-    let named = [
-        ("version", version.map(Value::from)),
-        ("hardware", hardware.map(Value::from)),
-        ("min_instances", min.map(Value::from)),
-        ("max_instances", max.map(Value::from)),
-    ];
-    named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+fn change(version: Option<String>, hardware: Option<String>, counts: [Option<u32>; 4]) -> Map<String, Value> {
+    let texts = [("version", version), ("hardware", hardware)].map(|(name, text)| (name, text.map(Value::from)));
+    let fields = ["min_instances", "max_instances", "buffer_instances", "idle_seconds"];
+    let named = texts.into_iter().chain(fields.into_iter().zip(counts.map(|count| count.map(Value::from))));
+    named.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 async fn release(client: &Client, deployment: &ModelRef, change: &Value) -> anyhow::Result<Deployment> {
@@ -141,6 +149,7 @@ async fn roll_back(client: &Client, deployment: &ModelRef, to: Option<i64>) -> a
     let change = json!({
         "version": earlier.version, "hardware": settings.hardware,
         "min_instances": settings.min_instances, "max_instances": settings.max_instances,
+        "buffer_instances": settings.buffer_instances, "idle_seconds": settings.idle_seconds,
     });
     release(client, deployment, &change).await
 }
@@ -190,9 +199,11 @@ fn cells_of(release: &Release) -> Vec<String> {
 }
 
 fn instances(release: &Release) -> String {
-    match (release.configuration.min_instances, release.configuration.max_instances) {
-        (_, 0) => "off".to_owned(),
-        (min, max) => format!("{min}–{max}"),
+    let settings = &release.configuration;
+    match (settings.min_instances, settings.max_instances, settings.buffer_instances) {
+        (_, 0, _) => "off".to_owned(),
+        (min, max, 0) => format!("{min}–{max}"),
+        (min, max, buffer) => format!("{min}–{max}, {buffer} spare"),
     }
 }
 
@@ -233,8 +244,9 @@ mod tests {
 
     #[test]
     fn a_change_sends_only_what_was_named() {
-        assert_eq!(Value::from(change(None, None, Some(0), Some(0))), json!({"min_instances": 0, "max_instances": 0}));
-        assert!(change(None, None, None, None).is_empty());
+        let counts = [Some(0), Some(0), None, Some(9)];
+        assert_eq!(Value::from(change(None, None, counts)), json!({"min_instances": 0, "max_instances": 0, "idle_seconds": 9}));
+        assert!(change(None, None, [None; 4]).is_empty());
     }
 
     #[test]

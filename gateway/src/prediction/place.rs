@@ -48,15 +48,16 @@ pub(super) async fn place(gateway: &Gateway, admitted: &Admitted) -> Result<Plac
     }
 }
 
-/// Picks among the runners that have the hardware and the driver and take work: free warm slots first, then warm instances, then the
-/// shortest line.
+/// Picks among the runners that have the hardware and the driver and take work: free slots first and of those the ones that are awake, then
+/// warm instances, then the shortest line.
 fn choose<'a>(cards: &'a [Arc<RunnerCard>], hardware: &str, driver: Driver, live: &Live) -> Option<&'a Arc<RunnerCard>> {
     let can = |card: &RunnerCard| card.hardware.iter().any(|sku| sku == hardware) && card.drivers.contains(&driver);
     cards.iter().filter(|card| card.accepting && can(card)).max_by_key(|card| {
         let on_it: Option<&VersionCard> = card.versions.iter().find(|on_it| serves(on_it, live));
         let busy: u32 = card.versions.iter().map(|version| version.slots_busy + version.queued).sum();
-        on_it.map_or((false, false, Reverse(0), Reverse(busy)), |on_it| {
-            (on_it.slots_idle > 0, on_it.instances_warm > 0, Reverse(on_it.queued), Reverse(busy))
+        on_it.map_or((false, false, false, Reverse(0), Reverse(busy)), |on_it| {
+            let (is_free, is_awake) = (on_it.slots_idle > 0, on_it.instances_warm > 0);
+            (is_free, is_awake, is_awake || on_it.instances_frozen > 0, Reverse(on_it.queued), Reverse(busy))
         })
     })
 }
@@ -84,6 +85,7 @@ mod tests {
                 model: "feira/hello-world".parse().unwrap(),
                 hardware: hardware.to_owned(),
                 instances_warm,
+                instances_frozen: 0,
                 instances_starting: 0,
                 slots_idle,
                 slots_busy: 0,
@@ -95,12 +97,14 @@ mod tests {
             .collect();
         Arc::new(RunnerCard {
             id: id.to_owned(),
+            boot: String::new(),
             region: "local".to_owned(),
             hardware: vec![hardware.to_owned()],
             accepting,
             drivers: vec![Driver::Process],
             isolation: String::new(),
             versions,
+            kept: Vec::new(),
             zygotes: 0,
             seen_at: Timestamp::default(),
         })
@@ -145,6 +149,16 @@ mod tests {
         assert_eq!(chosen(&[cold.clone(), queued.clone(), idle]), Some("idle"));
         assert_eq!(chosen(&[cold.clone(), queued]), Some("queued"));
         assert_eq!(chosen(&[cold]), Some("cold"));
+    }
+
+    #[test]
+    fn a_frozen_instance_is_preferred_to_a_cold_start_and_one_that_is_awake_to_it() {
+        let mut frozen = Arc::unwrap_or_clone(card("frozen", true, "cpu", Some((0, 1, 0))));
+        frozen.versions[0].instances_frozen = 1;
+        let frozen = Arc::new(frozen);
+        let (awake, cold) = (card("awake", true, "cpu", Some((1, 1, 0))), card("cold", true, "cpu", None));
+        assert_eq!(chosen(&[cold.clone(), frozen.clone(), awake]), Some("awake"));
+        assert_eq!(chosen(&[cold, frozen]), Some("frozen"));
     }
 
     #[test]

@@ -131,6 +131,7 @@ impl Relay<'_> {
             row.timings = Some(super::finish::started_timings(started.queue_us, started.cold, before_us));
             before_us
         });
+        self.gateway.claims().note(started);
         if let Some(cold) = &started.cold {
             self.gateway.cold_starts().note(cold);
         }
@@ -235,6 +236,9 @@ impl Relay<'_> {
         } else if !self.waiting.is_empty() {
             let waiting = std::mem::take(&mut self.waiting);
             self.emit(waiting).await;
+        }
+        if ended.outcome == Outcome::Succeeded {
+            self.gateway.paces().note(self.live, Duration::from_micros(ended.run_us));
         }
         let of_the_runner = match ended.outcome {
             Outcome::Succeeded => Ended::succeeded(),

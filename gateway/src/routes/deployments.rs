@@ -12,7 +12,7 @@ use protocol::api::{self, Page};
 use protocol::prediction::{Errand, Prediction};
 use protocol::problem::InvalidField;
 use protocol::{ModelRef, Problem, Reference, VersionId};
-use registry::{Caller, Catalogued, Deployment, NewDeployment, Release, ReleaseChange, Scale, Scope};
+use registry::{Caller, Catalogued, Deployment, Linger, NewDeployment, Release, ReleaseChange, Scale, Scope};
 use serde::Deserialize;
 
 use crate::Gateway;
@@ -50,7 +50,8 @@ pub(super) async fn list_deployments(
 
 /// Create a deployment.
 ///
-/// Its instances are its own: `min_instances` of them stay warm, and up to `max_instances` run. With `max_instances` 0 it is off.
+/// Its instances are its own: `min_instances` of them stay warm, and up to `max_instances` run. With `max_instances` 0 it is off. While any is
+/// busy, `buffer_instances` more than the busy ones are started ahead; one that nobody uses for `idle_seconds` goes.
 #[utoipa::path(post, path = "/deployments", tag = "deployments", request_body = NewBody,
     responses((status = 200, body = api::Deployment), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
               (status = 409, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem)))]
@@ -64,7 +65,10 @@ pub(super) async fn create_deployment(
     require_hardware(&gateway, &body.hardware)?;
     let new = NewDeployment {
         catalogued: require_version(&gateway, &caller, &body.model, &body.version).await?,
-        scale: Scale::new(body.min_instances, body.max_instances).map_err(registry::RegistryError::from)?,
+        scale: Scale::new(body.min_instances, body.max_instances)
+            .and_then(|scale| scale.with_buffer(body.buffer_instances.unwrap_or_default()))
+            .and_then(|scale| scale.with_linger(Linger::of(body.idle_seconds)))
+            .map_err(registry::RegistryError::from)?,
         name: body.name,
         hardware: body.hardware,
         require_signature: body.require_signature,
@@ -116,6 +120,8 @@ pub(super) async fn patch_deployment(
         instances_min: body.min_instances,
         instances_max: body.max_instances,
         require_signature: body.require_signature,
+        instances_buffer: body.buffer_instances,
+        linger: body.linger,
     };
     let released = gateway.registry().release(&caller, &before.name, change).await?;
     orders::enforce(&gateway, &released).await?;
@@ -246,6 +252,8 @@ fn shown_release(caller: &Caller, release: &Release) -> api::Release {
             min_instances: release.scale.min(),
             max_instances: release.scale.max(),
             require_signature: release.require_signature,
+            buffer_instances: release.scale.buffer(),
+            idle_seconds: release.scale.linger().seconds(),
         },
     }
 }

@@ -37,7 +37,8 @@ pub(super) async fn shown(gateway: &Gateway, origin: &Origin, row: &ModelRow) ->
     };
     let warm = latest.as_ref().map_or(0, |version| {
         let cards = gateway.fabric().directory().cards();
-        cards.iter().flat_map(|card| &card.versions).filter(|on_it| on_it.version == version.id).map(|on_it| on_it.instances_warm).sum()
+        let of_it = cards.iter().flat_map(|card| &card.versions).filter(|on_it| on_it.version == version.id);
+        of_it.map(|on_it| on_it.instances_warm + on_it.instances_frozen).sum()
     });
     let model = row.model.clone();
     let sample = gateway.db().read(move |tx| Box::pin(async move { prediction::warm_runs(tx, &model, SAMPLE_MAX).await })).await?;

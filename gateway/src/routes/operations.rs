@@ -43,10 +43,11 @@ pub(super) async fn metrics(State(gateway): State<Gateway>) -> String {
     let versions = || cards.iter().flat_map(|card| card.versions.iter());
     let sum = |of: fn(&protocol::wire::VersionCard) -> u32| versions().map(|version| u64::from(of(version))).sum::<u64>();
     let zygotes = cards.iter().map(|card| u64::from(card.zygotes)).sum();
-    let lines: [(&str, &str, u64); 8] = [
+    let lines: [(&str, &str, u64); 9] = [
         (concat!("feira_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), "The running build", 1),
         ("feira_predictions_live", "Predictions that this gateway drives", gateway.live().len() as u64),
         ("feira_instances{state=\"warm\"}", "Instances by state", sum(|version| version.instances_warm)),
+        ("feira_instances{state=\"frozen\"}", "", sum(|version| version.instances_frozen)),
         ("feira_instances{state=\"starting\"}", "", sum(|version| version.instances_starting)),
         ("feira_zygotes", "Seats that are prepared for a version of a lately used environment", zygotes),
         ("feira_slots{state=\"idle\"}", "Slots of warm instances by state", sum(|version| version.slots_idle)),
@@ -65,5 +66,5 @@ pub(super) async fn metrics(State(gateway): State<Gateway>) -> String {
                               # TYPE feira_webhook_deliveries_total counter\n{}",
         deliveries.concat()
     );
-    written.chain([deliveries, gateway.cold_starts().text()]).collect()
+    written.chain([deliveries, gateway.claims().text(), gateway.cold_starts().text()]).collect()
 }

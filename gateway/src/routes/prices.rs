@@ -26,6 +26,11 @@ pub(super) struct Prices {
 /// List the price of a second of each kind of hardware.
 #[utoipa::path(get, path = "/prices", tag = "prices", responses((status = 200, body = Prices), (status = 401, body = Problem)))]
 pub(super) async fn list_prices(State(gateway): State<Gateway>, _viewer: Viewer) -> Result<Json<Prices>, Refused> {
-    let price = |one: &billing::Hardware| HardwarePrice { sku: one.sku.clone(), name: one.name.clone(), per_second: one.per_second };
+    let price = |one: &billing::Hardware| HardwarePrice {
+        sku: one.sku.clone(),
+        name: one.name.clone(),
+        per_second: one.per_second,
+        active_per_second: one.active(),
+    };
     Ok(Json(Prices { hardware: gateway.prices().hardware().iter().map(price).collect() }))
 }

@@ -10,6 +10,7 @@ use registry::Scope;
 use crate::Gateway;
 use crate::auth::Authenticated;
 use crate::body::JsonObject;
+use crate::prewarm::prewarm;
 use crate::problem::Refused;
 use crate::routes::versions::shown;
 
@@ -38,6 +39,12 @@ pub(super) async fn create_version(
     let published = gateway.registry().publish(&caller, &model, new).await?;
     if let Some(signature) = &signature {
         gateway.registry().add_signature(&caller, &model, &published.version.id, signature).await?;
+    }
+    if published.fresh {
+        // It is published; that it does not start early is no reason to say otherwise.
+        if let Err(error) = prewarm(&gateway, &caller, &model, published.version.id).await {
+            tracing::warn!(%model, %error, "a version that was published is not started early");
+        }
     }
     let status = if published.fresh { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(shown(&published.version))))

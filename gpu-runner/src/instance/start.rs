@@ -1,8 +1,8 @@
 //! Starts an instance: files, environment, process, setup; each phase is measured, and each can fail in its own way.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use protocol::manifest::ModelProtocol;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::Instance;
 use super::cog::{CogDoor, cog_door, serves};
 use super::command::{Places, command};
+use super::freezer::Freezer;
 use super::lodging::Lodging;
 use crate::environment::{EnvironmentAt, EnvironmentError, Environments};
 use crate::files::Desk;
@@ -218,6 +219,8 @@ impl Site {
             scratch,
             _files: project.lease,
             lodging: lodging.clone(),
+            freezer: Freezer::default(),
+            needed: Mutex::default(),
             retire: CancellationToken::new(),
             death: SetOnce::new(),
             condemned: AtomicBool::new(false),

@@ -1,11 +1,15 @@
 //! What the pool has and what waits for it: fleets with their queues, instances with their free slots, GPUs. No process, no clock.
 
+mod place;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::fleet::{Fleet, FleetId, Needs, Terms, Waiting};
+
+pub use place::{Place, Rest, Stage};
 
 /// The first wait after a failure; it doubles with each one in a row.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -28,60 +32,18 @@ pub enum End {
     Crashed,
 }
 
-#[derive(Debug)]
-pub struct Place<S> {
-    pub fleet: FleetId,
-    pub gpu: Option<usize>,
-    pub stage: Stage<S>,
-}
-
-#[derive(Debug)]
-pub enum Stage<S> {
-    Starting,
-    Ready {
-        idle: Vec<S>,
-        busy: u32,
-        /// When a slot of it was last given back.
-        used_at: Instant,
-    },
-    /// Told to end; takes room until it has.
-    Leaving {
-        busy: u32,
-    },
-}
-
-impl<S> Place<S> {
-    pub const fn busy(&self) -> u32 {
-        match &self.stage {
-            Stage::Starting => 0,
-            Stage::Ready { busy, .. } | Stage::Leaving { busy } => *busy,
-        }
-    }
-
-    /// Since when nothing runs in it; `None` when it is not ready, or busy.
-    pub const fn idle_since(&self) -> Option<Instant> {
-        match &self.stage {
-            Stage::Ready { busy: 0, used_at, .. } => Some(*used_at),
-            _ => None,
-        }
-    }
-
-    /// Whether it is to serve on: it has not been told to end.
-    pub const fn is_counted_on(&self) -> bool {
-        !matches!(self.stage, Stage::Leaving { .. })
-    }
-
-    pub const fn has_idle_slot(&self) -> bool {
-        matches!(&self.stage, Stage::Ready { idle, .. } if !idle.is_empty())
-    }
-}
-
 /// `W` is what waits, `S` an idle slot.
 #[derive(Debug)]
 pub struct Floor<W, S> {
     pub instances_max: usize,
     /// Which of the machine's GPUs is taken.
     pub gpus: Vec<bool>,
+    /// What memory each of them has.
+    pub gpu_bytes: Vec<u64>,
+    /// What instances may take of the ordinary memory together.
+    pub memory_bytes_max: u64,
+    /// Whether this machine's memory was short when it was last looked at, and nothing has been done about it since.
+    pub memory_is_short: bool,
     pub fleets: BTreeMap<FleetId, Fleet<W>>,
     pub instances: BTreeMap<InstanceId, Place<S>>,
     instances_ever: u32,
@@ -89,13 +51,34 @@ pub struct Floor<W, S> {
 
 impl<W, S> Floor<W, S> {
     pub fn new(instances_max: usize, gpus: usize) -> Self {
-        Self { instances_max, gpus: vec![false; gpus], fleets: BTreeMap::new(), instances: BTreeMap::new(), instances_ever: 0 }
+        Self {
+            instances_max,
+            gpus: vec![false; gpus],
+            gpu_bytes: vec![u64::MAX; gpus],
+            memory_bytes_max: u64::MAX,
+            memory_is_short: false,
+            fleets: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            instances_ever: 0,
+        }
     }
 
     /// Makes a fleet known, or changes what is known of it.
     pub fn open(&mut self, id: &FleetId, needs: Needs, terms: Terms) {
         let fleet = self.fleets.entry(id.clone()).or_insert_with(|| Fleet::new(needs, terms));
         (fleet.needs, fleet.terms) = (needs, terms);
+    }
+
+    /// The next step may start an instance of it, at nobody's cost.
+    pub fn prewarm(&mut self, id: &FleetId) {
+        self.opened(id).prewarm = true;
+    }
+
+    /// For what no room was found, none is made.
+    pub fn end_prewarms(&mut self) {
+        for fleet in self.fleets.values_mut() {
+            fleet.prewarm = false;
+        }
     }
 
     /// Gives the entry back when too many wait already.
@@ -127,12 +110,14 @@ impl<W, S> Floor<W, S> {
 
     /// Takes the next that waits and a slot for it.
     pub fn take(&mut self, instance: InstanceId) -> Option<(Waiting<W>, S)> {
-        let Some(Place { fleet, stage: Stage::Ready { idle, busy, .. }, .. }) = self.instances.get_mut(&instance) else { return None };
+        let place = self.instances.get_mut(&instance)?;
+        let Place { fleet, stage: Stage::Ready { idle, busy, rest, .. }, .. } = place else { return None };
         let waiting = self.fleets.get_mut(fleet)?.queue.pop()?;
         let Some(slot) = idle.pop() else {
             unreachable!("a slot was seen idle by the step that led here");
         };
         *busy += 1;
+        *rest = Rest::Awake;
         Some((waiting, slot))
     }
 
@@ -145,26 +130,42 @@ impl<W, S> Floor<W, S> {
         if let Some(fleet) = self.fleets.get_mut(&fleet) {
             fleet.replace = false;
         }
-        self.instances.insert(id, Place { fleet, gpu, stage: Stage::Starting });
+        self.instances.insert(id, Place { fleet, gpu, memory_bytes: 0, stage: Stage::Starting });
         id
     }
 
     pub fn ready(&mut self, instance: InstanceId, slots: Vec<S>, now: Instant) {
         if let Some(place) = self.instances.get_mut(&instance) {
-            place.stage = Stage::Ready { idle: slots, busy: 0, used_at: now };
+            place.stage = Stage::Ready { idle: slots, busy: 0, used_at: now, rest: Rest::Awake };
         }
     }
 
     /// A slot's prediction ended. `None` when the slot is not fit for another.
     pub fn release(&mut self, instance: InstanceId, slot: Option<S>, now: Instant) {
         match self.instances.get_mut(&instance).map(|place| &mut place.stage) {
-            Some(Stage::Ready { idle, busy, used_at }) => {
+            Some(Stage::Ready { idle, busy, used_at, .. }) => {
                 *busy -= 1;
                 *used_at = now;
                 idle.extend(slot);
             }
             Some(Stage::Leaving { busy }) => *busy -= 1,
             Some(Stage::Starting) | None => {}
+        }
+    }
+
+    /// What an instance takes, where it is known; its fleet's next ones are expected to take as much.
+    pub fn saw_memory(&mut self, instance: InstanceId, resident_bytes: Option<u64>) {
+        let Some((place, bytes)) = self.instances.get_mut(&instance).zip(resident_bytes) else { return };
+        place.memory_bytes = bytes;
+        if let Some(fleet) = self.fleets.get_mut(&place.fleet) {
+            fleet.memory_bytes_seen = fleet.memory_bytes_seen.max(bytes);
+        }
+    }
+
+    /// An idle instance rests until the next prediction takes a slot of it.
+    pub fn lay(&mut self, instance: InstanceId, how: Rest) {
+        if let Some(Place { stage: Stage::Ready { busy: 0, rest, .. }, .. }) = self.instances.get_mut(&instance) {
+            *rest = how;
         }
     }
 
@@ -229,6 +230,23 @@ impl<W, S> Floor<W, S> {
         });
     }
 
+    /// The memory that all instances are counted as.
+    pub fn memory_bytes(&self) -> u64 {
+        self.instances.values().filter_map(|place| self.fleets.get(&place.fleet)).map(Fleet::memory_bytes).sum()
+    }
+
+    /// Whether an instance of the fleet would fit here were it alone.
+    pub fn could_hold(&self, fleet: &Fleet<W>) -> bool {
+        let gpu_fits = !fleet.needs.gpu || self.gpu_bytes.iter().any(|bytes| *bytes >= fleet.needs.gpu_memory_bytes);
+        gpu_fits && fleet.memory_bytes() <= self.memory_bytes_max
+    }
+
+    /// The free GPU that has enough memory, and of those the smallest.
+    pub fn gpu_for(&self, needs: Needs) -> Option<usize> {
+        let free = (0..self.gpus.len()).filter(|gpu| !self.gpus[*gpu] && self.gpu_bytes[*gpu] >= needs.gpu_memory_bytes);
+        free.min_by_key(|gpu| self.gpu_bytes[*gpu])
+    }
+
     /// All instances of the fleet, the oldest first.
     pub fn of<'a>(&'a self, id: &'a FleetId) -> impl Iterator<Item = (InstanceId, &'a Place<S>)> {
         self.instances.iter().filter(move |(_, place)| place.fleet == *id).map(|(instance, place)| (*instance, place))
@@ -262,7 +280,7 @@ mod tests {
     fn busy() -> (Floor<u32, ()>, FleetId, InstanceId, Instant) {
         let fleet = FleetId { version: VersionId::new(Digest::of(b"v")), errand: Errand::Predict, deployment: None };
         let (mut floor, now) = (Floor::new(4, 0), Instant::now());
-        floor.open(&fleet, Needs { concurrency: 1, gpu: false }, Terms::ON_DEMAND);
+        floor.open(&fleet, Needs { concurrency: 1, gpu: false, gpu_memory_bytes: 0, memory_bytes: 0 }, Terms::ON_DEMAND);
         floor.arrive(&fleet, Waiting { since: now, account: "a".to_owned(), entry: 0 }).unwrap();
         let instance = floor.start(fleet.clone(), None);
         floor.ready(instance, vec![()], now);

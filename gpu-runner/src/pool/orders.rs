@@ -1,8 +1,10 @@
 //! What the standing orders say of each fleet.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::VersionConfig;
+use protocol::manifest::Resources;
 use protocol::prediction::Errand;
 use protocol::wire::StandingOrder;
 
@@ -44,14 +46,16 @@ impl Orders {
         }
         let is_here = self.hardware.contains(&order.hardware);
         let instances_min = if is_here { instances_max.min(order.instances_min as usize) } else { 0 };
-        Terms { instances_min, instances_max, lingers: true }
+        let idle_expiry = order.idle_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        Terms { instances_min, instances_max, instances_buffer: order.instances_buffer as usize, lingers: true, idle_expiry }
     }
 
     /// A training has a process of its own; a deployment's hardware is the one that was ordered.
     pub fn needs(&self, fleet: &FleetId, config: &VersionConfig) -> Needs {
         let concurrency = if fleet.errand == Errand::Train { 1 } else { config.concurrency.max(1) };
         let gpu = self.order_of(fleet).map_or(config.resources.gpu, |order| order.hardware != CPU);
-        Needs { concurrency, gpu }
+        let Resources { gpu_memory_bytes, memory_bytes, .. } = config.resources;
+        Needs { concurrency, gpu, gpu_memory_bytes, memory_bytes }
     }
 }
 
@@ -82,6 +86,8 @@ mod tests {
             hardware: hardware.to_owned(),
             instances_min,
             instances_max,
+            instances_buffer: 1,
+            idle_seconds: Some(60),
             grant: Grant { base_url: String::new(), token: String::new() },
         };
         Orders::new(vec![order].into(), &["cpu".to_owned()])
@@ -95,8 +101,10 @@ mod tests {
     #[test]
     fn an_order_keeps_its_current_release_and_lets_the_last_one_finish() {
         let orders = order("cpu", 2, 3);
-        assert_eq!(orders.terms(&fleet("2", Some("acme/live"))), Terms { instances_min: 2, instances_max: 3, lingers: true });
-        assert_eq!(orders.terms(&fleet("1", Some("acme/live"))), Terms { instances_min: 0, instances_max: 3, lingers: false });
+        let (current, earlier) = (orders.terms(&fleet("2", Some("acme/live"))), orders.terms(&fleet("1", Some("acme/live"))));
+        let idle_expiry = Some(Duration::from_mins(1));
+        assert_eq!(current, Terms { instances_min: 2, instances_max: 3, instances_buffer: 1, lingers: true, idle_expiry });
+        assert_eq!(earlier, Terms { instances_max: 3, ..Terms::WHILE_ASKED });
         assert_eq!(orders.terms(&fleet("2", Some("acme/gone"))), Terms::WHILE_ASKED);
         assert_eq!(orders.terms(&fleet("2", None)), Terms::ON_DEMAND);
         assert_eq!(orders.terms(&FleetId { errand: Errand::Train, ..fleet("2", None) }), Terms::WHILE_ASKED);

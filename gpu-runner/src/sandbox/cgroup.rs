@@ -177,6 +177,25 @@ impl Version {
         }
     }
 
+    /// Whether so much can be taken back is the kernel's to say, and no failure: without swap only what lies in files is.
+    fn page_out(self, at: &Path) -> io::Result<()> {
+        let reclaimed = match self {
+            Self::One => fs::write(at.join("memory.force_empty"), "0"),
+            Self::Two => {
+                // A model that runs may not swap, one that sleeps may.
+                optional(fs::write(at.join("memory.swap.max"), "max"))?;
+                let bytes = fs::read_to_string(at.join("memory.current"))?;
+                let reclaimed = fs::write(at.join("memory.reclaim"), bytes.trim());
+                optional(fs::write(at.join("memory.swap.max"), "0"))?;
+                reclaimed
+            }
+        };
+        match reclaimed {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ResourceBusy) => Ok(()),
+            reclaimed => reclaimed,
+        }
+    }
+
     fn oom_kills(self, at: &Path) -> Option<u64> {
         let file = match self {
             Self::One => "memory.oom_control",
@@ -239,6 +258,10 @@ impl Cgroup {
         }
     }
 
+    pub(super) fn page_out(&self) -> io::Result<()> {
+        self.memory.as_ref().map_or(Ok(()), |(at, version)| version.page_out(at))
+    }
+
     pub(super) fn oom_kills(&self) -> u64 {
         self.memory.as_ref().and_then(|(at, version)| version.oom_kills(at)).unwrap_or(0)
     }
@@ -298,5 +321,9 @@ mod tests {
         fs::write(at.join("memory.events"), "low 0\noom 3\noom_kill 1\noom_group_kill 1\n").unwrap();
         fs::write(at.join("memory.stat"), "anon 8192\nanon_thp 1\n").unwrap();
         assert_eq!((group.oom_kills(), group.resident_bytes()), (1, Some(8_192)));
+        fs::write(at.join("memory.current"), "12288\n").unwrap();
+        group.page_out().unwrap();
+        assert_eq!(fs::read_to_string(at.join("memory.reclaim")).unwrap(), "12288");
+        assert_eq!(fs::read_to_string(at.join("memory.swap.max")).unwrap(), "0", "and no more than it had when it runs again");
     }
 }

@@ -41,7 +41,7 @@ pub struct Confined {
 }
 
 /// For the launcher to end all beneath it; the kernel does it in milliseconds.
-const END_WAIT: Duration = Duration::from_secs(5);
+pub(super) const END_WAIT: Duration = Duration::from_secs(5);
 
 impl Confined {
     pub(super) fn new(
@@ -122,6 +122,22 @@ impl Confined {
     /// Memory that is its own, where a control group counts it.
     pub fn resident_bytes(&self) -> Option<u64> {
         self.limits.resident_bytes()
+    }
+
+    /// Stops every process of it: none does anything, not even answer, before [`Confined::go_on`]. It can be ended all the same.
+    pub async fn stop(&self) -> io::Result<()> {
+        self.line.lock().await.stop().await
+    }
+
+    /// Lets the processes go on that [`Confined::stop`] stopped.
+    pub async fn go_on(&self) -> io::Result<()> {
+        self.line.lock().await.go_on().await
+    }
+
+    /// Has the kernel take back the memory that it can read again, from files or from swap; it returns when it is needed. Takes up to seconds.
+    /// Does nothing without a control group for memory.
+    pub fn page_out(&self) -> io::Result<()> {
+        self.limits.page_out()
     }
 
     /// Ends the whole tree and waits until it is gone.

@@ -156,7 +156,7 @@ fn run(spec: &Spec, line: &LauncherLine) -> Result<Exit, Refusal> {
     drop((listener, voice));
     thread::scope(|scope| {
         let attending = thread::Builder::new().spawn_scoped(scope, || {
-            line.attend(spec.port);
+            line.attend(spec.port, |signal| tree.signal_all(signal, spec.walls));
             end(spec, &tree, Exit::KILLED);
         });
         attending.map_err(at("a thread"))?;

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
@@ -17,6 +18,9 @@ use super::spec::Spec;
 
 /// Asks for a connection to the model's port.
 const CONNECT: u8 = b'c';
+/// Asks that all of the model's processes stop, or go on.
+const STOP: u8 = b's';
+const GO_ON: u8 = b'g';
 /// Begin an answer; the length of its reason follows in two bytes, then the reason.
 const DONE: u8 = 0;
 const REFUSED: u8 = 1;
@@ -51,19 +55,29 @@ impl Line {
         self.stream.write_all(&order).await
     }
 
-    /// Cancel safe: the next call passes over the answer to this one.
     pub(super) async fn connect(&mut self) -> io::Result<TcpStream> {
-        self.stream.write_all(&[CONNECT]).await?;
+        let socket = self.ask(CONNECT).await?.pop().ok_or_else(|| io::Error::other("the launcher sent no socket"))?;
+        Ok(TcpStream::from(socket))
+    }
+
+    pub(super) async fn stop(&mut self) -> io::Result<()> {
+        self.ask(STOP).await.map(drop)
+    }
+
+    pub(super) async fn go_on(&mut self) -> io::Result<()> {
+        self.ask(GO_ON).await.map(drop)
+    }
+
+    /// Cancel safe: the next call passes over the answer to this one.
+    async fn ask(&mut self, what: u8) -> io::Result<Vec<OwnedFd>> {
+        self.stream.write_all(&[what]).await?;
         self.owed += 1;
         loop {
             let answer = self.reply().await;
             self.owed -= 1;
             match answer {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(error),
-                answer if self.owed == 0 => {
-                    let socket = answer?.pop().ok_or_else(|| io::Error::other("the launcher sent no socket"))?;
-                    return Ok(TcpStream::from(socket));
-                }
+                answer if self.owed == 0 => return answer,
                 _ => {}
             }
         }
@@ -141,13 +155,17 @@ impl LauncherLine {
         self.answer(REFUSED, reason, &[])
     }
 
-    /// Makes connections to the model's port for the runner, until the runner has gone.
-    pub(super) fn attend(&self, port: u16) {
+    /// Does what the runner asks for until the runner has gone: makes connections to the model's port, stops its processes, lets them go on.
+    pub(super) fn attend(&self, port: u16, signal: impl Fn(Signal) -> io::Result<()>) {
         let mut asked = [0; 1];
         while (&self.0).read_exact(&mut asked).is_ok() {
-            let made = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), CONNECT_WAIT);
-            let answered = match &made {
-                Ok(socket) => self.answer(DONE, "", &[socket.as_fd()]),
+            let done = match asked {
+                [STOP] => signal(Signal::SIGSTOP).map(|()| None),
+                [GO_ON] => signal(Signal::SIGCONT).map(|()| None),
+                _ => TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), CONNECT_WAIT).map(Some),
+            };
+            let answered = match &done {
+                Ok(socket) => self.answer(DONE, "", &socket.iter().map(AsFd::as_fd).collect::<Vec<_>>()),
                 Err(error) => self.refuse(&error.to_string()),
             };
             if answered.is_err() {

@@ -315,6 +315,44 @@ async fn killing_ends_grandchildren_that_left_their_session() {
     }
 }
 
+/// For what must not come: it would have come in a hundredth of this.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// A grandchild in a session of its own says back what it hears.
+const ECHO: &str = "exec 3<&0; setsid sh -c 'while read word; do echo \"$word\"; done' <&3 & wait";
+
+#[tokio::test]
+async fn a_model_that_is_stopped_does_nothing_until_it_goes_on() {
+    for bed in beds().await {
+        let mut launch = bed.launch(ECHO);
+        launch.hears = true;
+        let confined = bed.sandbox.launch(launch).await.unwrap();
+        let (mut voice, (mut out, _err)) = (confined.take_voice().unwrap(), confined.take_output().unwrap());
+        let mut say = |word: &[u8]| io::Write::write_all(&mut voice, word).unwrap();
+        say(b"before\n");
+        assert_eq!(read_line(&mut out).await, "before");
+        confined.stop().await.unwrap();
+        say(b"after\n");
+        assert!(timeout(SILENCE, out.read_u8()).await.is_err(), "{:?}", bed.sandbox.walls);
+        confined.go_on().await.unwrap();
+        assert_eq!(read_line(&mut out).await, "after");
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_is_stopped_is_ended_as_any_other_and_gives_its_memory_back_before() {
+    for bed in beds().await {
+        let confined = bed.start(GRANDCHILD).await;
+        let (mut out, _err) = confined.take_output().unwrap();
+        assert_eq!(read_line(&mut out).await, "held");
+        confined.stop().await.unwrap();
+        confined.page_out().unwrap();
+        let lock = fs::File::open(bed.home.path().join("scratch/lock")).unwrap();
+        timeout(confined::END_WAIT, confined.kill_all()).await.unwrap();
+        lock.try_lock().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn what_a_model_left_running_ends_with_it() {
     for bed in beds().await {

@@ -1,5 +1,6 @@
 //! The processes beneath the launcher: it reaps those that end, and in the end ends the rest.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::sync::Mutex;
@@ -10,6 +11,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use super::confined::Exit;
+use super::spec::Walls;
 
 /// The launcher must be the reaper of orphans: the first process of a pid namespace, or a declared subreaper.
 #[derive(Debug)]
@@ -59,6 +61,33 @@ impl Tree {
             }
             for child in children {
                 waitpid(child, None).ok();
+            }
+        }
+    }
+}
+
+impl Tree {
+    /// Sends all processes of the model a signal. In a pid namespace the kernel sends it to all that there are at one moment, and one that was
+    /// just being made is not made. Without one the tree is walked until a walk finds nobody new: what stops makes no more.
+    pub(super) fn signal_all(&self, signal: Signal, walls: Walls) -> io::Result<()> {
+        let _held = self.reaping.lock().map_err(|_| io::ErrorKind::Other)?;
+        if walls != Walls::None {
+            return Ok(kill(Pid::from_raw(-1), signal)?);
+        }
+        let mut signalled = BTreeSet::new();
+        loop {
+            let mut found: Vec<Pid> = children()?;
+            let mut walked = 0;
+            while let Some(parent) = found.get(walked).copied() {
+                found.extend(children_of(parent));
+                walked += 1;
+            }
+            found.retain(|pid| signalled.insert(*pid));
+            if found.is_empty() {
+                return Ok(());
+            }
+            for pid in found {
+                kill(pid, signal).or_else(|error| if error == Errno::ESRCH { Ok(()) } else { Err(error) })?;
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Drives whole runners through the fabric, with real processes: the real Cog, and small servers that misbehave as it may.
 
 mod cog;
+mod frozen;
 mod house;
 mod lifecycle;
 mod odd;

@@ -28,6 +28,8 @@ fn order(house: &House, bundle: &Arc<Bundle>, instances_min: u32, instances_max:
         hardware: "cpu".to_owned(),
         instances_min,
         instances_max,
+        instances_buffer: 0,
+        idle_seconds: None,
         grant: house.grant(),
     }]);
 }

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use store::Tx;
 
 use crate::cursor::{Direction, SCAN_ROWS, Scan};
-use crate::deployments::{Deployment, Release, Scale};
+use crate::deployments::{Deployment, Linger, Release, Scale};
 use crate::error::RegistryError;
 
 /// Deployments that runners are told of.
@@ -17,7 +17,8 @@ macro_rules! select_deployment {
     ($condition:literal) => {
         concat!(
             "select d.id, d.account_id, d.owner, d.name, d.created_at as deployed_at, r.deployment_id, r.number, r.model_owner, \
-             r.model_name, r.version_id, r.hardware, r.instances_min, r.instances_max, r.require_signature, r.created_by, r.created_at \
+             r.model_name, r.version_id, r.hardware, r.instances_min, r.instances_max, r.require_signature, r.instances_buffer, \
+             r.idle_seconds, r.created_by, r.created_at \
              from deployment d join deployment_release r on r.deployment_id = d.id \
              and r.number = (select max(n.number) from deployment_release n where n.deployment_id = d.id) \
              where d.deleted_at is null and ",
@@ -31,7 +32,7 @@ macro_rules! select_release {
     ($condition:literal) => {
         concat!(
             "select deployment_id, number, model_owner, model_name, version_id, hardware, instances_min, instances_max, \
-             require_signature, created_by, created_at from deployment_release where deployment_id = $1 and ",
+             require_signature, instances_buffer, idle_seconds, created_by, created_at from deployment_release where deployment_id = $1 and ",
             $condition
         )
     };
@@ -54,9 +55,8 @@ pub(crate) async fn insert(tx: &mut Tx, deployment: &Deployment) -> Result<bool,
 /// Adds a release; false when another has its number.
 pub(crate) async fn insert_release(tx: &mut Tx, deployment_id: &str, release: &Release) -> Result<bool, RegistryError> {
     let statement = "insert into deployment_release (deployment_id, number, model_owner, model_name, version_id, hardware, \
-                     instances_min, instances_max, require_signature, created_by, created_at) \
-                     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
-                     on conflict do nothing";
+                     instances_min, instances_max, require_signature, instances_buffer, idle_seconds, created_by, created_at) \
+                     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) on conflict do nothing";
     let result = sqlx::query(statement)
         .bind(deployment_id)
         .bind(release.number)
@@ -67,6 +67,8 @@ pub(crate) async fn insert_release(tx: &mut Tx, deployment_id: &str, release: &R
         .bind(i64::from(release.scale.min()))
         .bind(i64::from(release.scale.max()))
         .bind(i64::from(release.require_signature))
+        .bind(i64::from(release.scale.buffer()))
+        .bind(release.scale.linger().seconds().map(i64::from))
         .bind(&release.created_by)
         .bind(release.created_at.micros())
         .execute(tx)
@@ -134,12 +136,17 @@ fn read_release(row: &AnyRow) -> Result<Release, RegistryError> {
     let id: String = row.try_get("deployment_id")?;
     let corrupt = || RegistryError::Corrupt { what: "deployment", id: id.clone() };
     let instances = |column: &str| u32::try_from(row.try_get::<i64, _>(column)?).map_err(|_| corrupt());
+    let idle_seconds = row.try_get::<Option<i64>, _>("idle_seconds")?.map(u32::try_from).transpose().map_err(|_| corrupt())?;
+    let buffer = instances("instances_buffer")?;
+    let scale = Scale::new(instances("instances_min")?, instances("instances_max")?)
+        .and_then(|scale| scale.with_buffer(buffer))
+        .and_then(|scale| scale.with_linger(Linger::of(idle_seconds)));
     Ok(Release {
         number: row.try_get("number")?,
         model: ModelRef { owner: row.try_get("model_owner")?, name: row.try_get("model_name")? },
         version: row.try_get::<String, _>("version_id")?.parse().map_err(|_| corrupt())?,
         hardware: row.try_get("hardware")?,
-        scale: Scale::new(instances("instances_min")?, instances("instances_max")?).map_err(|_| corrupt())?,
+        scale: scale.map_err(|_| corrupt())?,
         require_signature: row.try_get::<i64, _>("require_signature")? != 0,
         created_by: row.try_get("created_by")?,
         created_at: Timestamp::from_micros(row.try_get("created_at")?),

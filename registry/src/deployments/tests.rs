@@ -62,6 +62,13 @@ async fn a_scale_is_judged_with_the_half_that_stays() {
         let change = ReleaseChange { instances_min: Some(0), instances_max: Some(0), ..ReleaseChange::default() };
         let off = house.registry.release(&ada, &created.name, change).await.unwrap();
         assert!(off.release.scale.is_off() && off.release.number == 2);
+        let change = ReleaseChange { instances_buffer: Some(2), linger: Some(Linger::Seconds(60)), ..ReleaseChange::default() };
+        house.registry.release(&ada, &created.name, change).await.unwrap();
+        let change = ReleaseChange { linger: Some(Linger::AsTheRunnerHasIt), ..ReleaseChange::default() };
+        let last = house.registry.release(&ada, &created.name, change).await.unwrap();
+        let history = house.registry.list_releases(&last, None).await.unwrap().rows;
+        let pools: Vec<_> = history.iter().map(|release| (release.scale.buffer(), release.scale.linger().seconds())).collect();
+        assert_eq!(pools, [(2, None), (2, Some(60)), (0, None), (0, None)]);
     })
     .await;
 }

@@ -137,6 +137,7 @@ async fn prices() -> Json<Value> {
         sku: sku.to_owned(),
         name: name.to_owned(),
         per_second: price.parse().expect("a price"),
+        active_per_second: price.parse().expect("a price"),
     };
     Json(
         json!({"hardware": [price("cpu", "CPU", "0.0001"), price("gpu-t4", "Nvidia T4", "0.000225"), price("gpu-h100", "Nvidia H100", "0.001525")]}),
@@ -416,6 +417,7 @@ pub fn run(id: &str, name: &str, status: Status) -> Prediction {
         cost: None,
         cost_lines: Vec::new(),
         queue_position: None,
+        queue_seconds: None,
         error_code: None,
         hardware: "cpu".to_owned(),
         region: "local".to_owned(),
@@ -489,7 +491,7 @@ pub fn failed_run() -> Prediction {
 }
 
 pub fn queued_run() -> Prediction {
-    Prediction { queue_position: Some(2), ..run("01hf7yat00wjx3whax6rfqueue", "embed", Status::Starting) }
+    Prediction { queue_position: Some(2), queue_seconds: Some(12.4), ..run("01hf7yat00wjx3whax6rfqueue", "embed", Status::Starting) }
 }
 
 pub fn running_run() -> Prediction {

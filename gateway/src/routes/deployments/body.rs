@@ -2,12 +2,13 @@
 
 use protocol::Problem;
 use protocol::problem::InvalidField;
+use registry::Linger;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::problem::Refused;
 
-/// All of it is required.
+/// All of it is required, but the last two.
 #[derive(Debug, PartialEq, Eq, ToSchema)]
 pub(super) struct NewBody {
     #[schema(example = "production")]
@@ -28,6 +29,12 @@ pub(super) struct NewBody {
     /// Refuse versions that their publisher has not signed with a valid key; false when absent.
     #[schema(required = false)]
     pub require_signature: bool,
+    /// Spare instances beyond those that are busy, while any is; none when not given.
+    #[schema(minimum = 0, maximum = 5)]
+    pub buffer_instances: Option<u32>,
+    /// How long an instance stays that nobody uses; as long as the runner has it when not given.
+    #[schema(minimum = 0, maximum = 86_400)]
+    pub idle_seconds: Option<u32>,
 }
 
 /// What is left out stays as it is.
@@ -41,6 +48,11 @@ pub(super) struct ChangeBody {
     #[schema(minimum = 0, maximum = 20)]
     pub max_instances: Option<u32>,
     pub require_signature: Option<bool>,
+    #[schema(minimum = 0, maximum = 5)]
+    pub buffer_instances: Option<u32>,
+    /// Null is as long as the runner has it.
+    #[schema(rename = "idle_seconds", value_type = Option<u32>, minimum = 0, maximum = 86_400)]
+    pub linger: Option<Linger>,
 }
 
 impl NewBody {
@@ -50,8 +62,9 @@ impl NewBody {
         let hardware = reader.required_text("hardware");
         let (min_instances, max_instances) = (reader.required_count("min_instances"), reader.required_count("max_instances"));
         let require_signature = reader.flag("require_signature").unwrap_or(false);
+        let (buffer_instances, idle_seconds) = (reader.count("buffer_instances"), reader.count("idle_seconds"));
         reader.end()?;
-        Ok(Self { name, model, version, hardware, min_instances, max_instances, require_signature })
+        Ok(Self { name, model, version, hardware, min_instances, max_instances, require_signature, buffer_instances, idle_seconds })
     }
 }
 
@@ -61,8 +74,10 @@ impl ChangeBody {
         let (version, hardware) = (reader.text("version"), reader.text("hardware"));
         let (min_instances, max_instances) = (reader.count("min_instances"), reader.count("max_instances"));
         let require_signature = reader.flag("require_signature");
+        let (buffer_instances, idle_seconds) = (reader.count("buffer_instances"), reader.count("idle_seconds"));
+        let linger = fields.contains_key("idle_seconds").then(|| Linger::of(idle_seconds));
         reader.end()?;
-        Ok(Self { version, hardware, min_instances, max_instances, require_signature })
+        Ok(Self { version, hardware, min_instances, max_instances, require_signature, buffer_instances, linger })
     }
 }
 
@@ -156,10 +171,19 @@ mod tests {
     fn a_change_names_only_what_it_changes() {
         let body = json!({"min_instances": 2, "version": null});
         let change = ChangeBody::read(body.as_object().unwrap()).unwrap();
-        assert_eq!(
-            change,
-            ChangeBody { version: None, hardware: None, min_instances: Some(2), max_instances: None, require_signature: None }
-        );
+        let expected = ChangeBody {
+            version: None,
+            hardware: None,
+            min_instances: Some(2),
+            max_instances: None,
+            require_signature: None,
+            buffer_instances: None,
+            linger: None,
+        };
+        assert_eq!(change, expected);
+        let lingers = |body: &Value| ChangeBody::read(body.as_object().unwrap()).unwrap().linger;
+        assert_eq!(lingers(&json!({"idle_seconds": 9})), Some(Linger::Seconds(9)));
+        assert_eq!(lingers(&json!({"idle_seconds": null})), Some(Linger::AsTheRunnerHasIt));
         assert_eq!(wrong(ChangeBody::read(json!({"hardware": []}).as_object().unwrap())).len(), 1);
     }
 }

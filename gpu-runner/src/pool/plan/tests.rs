@@ -7,7 +7,9 @@ use protocol::prediction::Errand;
 use protocol::{Digest, VersionId};
 
 const IDLE_EXPIRY: Duration = Duration::from_mins(1);
-const CPU: Needs = Needs { concurrency: 1, gpu: false };
+/// Most tests are of what is awake.
+const IDLENESS: Idleness = Idleness { freeze_after: IDLE_EXPIRY, expiry: IDLE_EXPIRY };
+const CPU: Needs = Needs { concurrency: 1, gpu: false, gpu_memory_bytes: 0, memory_bytes: 0 };
 
 type TestFloor = Floor<u32, ()>;
 
@@ -30,7 +32,7 @@ fn wait_for(floor: &mut TestFloor, fleet: &FleetId, now: Instant) {
 }
 
 fn ordered(instances_min: usize, instances_max: usize) -> Terms {
-    Terms { instances_min, instances_max, lingers: true }
+    Terms { instances_min, instances_max, ..Terms::ON_DEMAND }
 }
 
 fn starts(steps: &[Step]) -> usize {
@@ -40,7 +42,7 @@ fn starts(steps: &[Step]) -> usize {
 /// Does what the plan says until it says nothing; starts stay under way.
 fn settle(floor: &mut TestFloor, now: Instant) -> Vec<Step> {
     let mut steps = Vec::new();
-    while let Some(step) = next_step(floor, now, IDLE_EXPIRY) {
+    while let Some(step) = next_step(floor, now, IDLENESS) {
         apply(floor, step.clone());
         steps.push(step);
         assert!(steps.len() < 10_000, "the plan does not come to rest: {:?}", &steps[..8]);
@@ -52,6 +54,8 @@ fn apply(floor: &mut TestFloor, step: Step) {
     match step {
         Step::Run { instance } => assert!(floor.take(instance).is_some()),
         Step::Start { fleet, gpu } => drop(floor.start(fleet, gpu)),
+        Step::Freeze { instance } => floor.lay(instance, Rest::Frozen),
+        Step::PageOut { instance } => floor.lay(instance, Rest::PagedOut),
         Step::LetGo { instance } => floor.let_go(instance),
         Step::Cancel { fleet } => assert!(!floor.give_up(&fleet).is_empty()),
     }
@@ -135,7 +139,7 @@ fn more_instances_come_only_while_predictions_wait() {
     assert_eq!(settle(&mut floor, now).len(), 1, "one to begin with");
     make_ready(&mut floor, now);
     assert!(matches!(settle(&mut floor, now)[..], [Step::Run { .. }]), "no second one at once");
-    assert_eq!(next_wake(&floor, now, IDLE_EXPIRY), Some(now + SCALE_UP_AFTER));
+    assert_eq!(next_wake(&floor, now, IDLENESS), Some(now + SCALE_UP_AFTER));
     let later = now + SCALE_UP_AFTER;
     for expected in [1, 2, 4] {
         assert_eq!(starts(&settle(&mut floor, later)), expected);
@@ -153,9 +157,93 @@ fn an_idle_instance_is_let_go_when_its_time_is_over() {
     make_ready(&mut floor, now);
     settle(&mut floor, now);
     floor.release(InstanceId(1), Some(()), now);
-    assert_eq!(next_wake(&floor, now, IDLE_EXPIRY), Some(now + IDLE_EXPIRY));
+    assert_eq!(next_wake(&floor, now, IDLENESS), Some(now + IDLE_EXPIRY));
     assert_eq!(settle(&mut floor, now + IDLE_EXPIRY - Duration::from_millis(1)), vec![]);
     assert_eq!(settle(&mut floor, now + IDLE_EXPIRY), vec![Step::LetGo { instance: InstanceId(1) }]);
+}
+
+/// One idle instance of each of the fleets, the first used longest ago.
+fn idle(names: &[u8], now: Instant) -> TestFloor {
+    let mut floor = TestFloor::new(8, 0);
+    for name in names {
+        wait(&mut floor, *name, CPU, now);
+        settle(&mut floor, now);
+        make_ready(&mut floor, now);
+        settle(&mut floor, now);
+        let last = *floor.instances.keys().last().unwrap();
+        floor.release(last, Some(()), now + Duration::from_millis(u64::from(*name)));
+    }
+    floor
+}
+
+#[test]
+fn an_idle_instance_freezes_after_a_while_and_is_woken_only_when_no_other_has_a_slot() {
+    let now = Instant::now();
+    let idleness = Idleness { freeze_after: Duration::from_secs(1), ..IDLENESS };
+    let mut floor = idle(&[1], now);
+    let later = now + Duration::from_secs(2);
+    assert!(next_wake(&floor, now, idleness).is_some_and(|wake| wake < later));
+    assert_eq!(next_step(&floor, now, idleness), None);
+    assert_eq!(next_step(&floor, later, idleness), Some(Step::Freeze { instance: InstanceId(1) }));
+    floor.lay(InstanceId(1), Rest::Frozen);
+    assert_eq!(next_step(&floor, later, idleness), None);
+    let awake = floor.start(fleet(1), None);
+    floor.ready(awake, vec![()], later);
+    for expected in [awake, InstanceId(1)] {
+        wait(&mut floor, 1, CPU, later);
+        assert_eq!(settle(&mut floor, later), vec![Step::Run { instance: expected }]);
+    }
+    floor.release(InstanceId(1), Some(()), later);
+    assert_eq!(floor.instances[&InstanceId(1)].rest(), Some(Rest::Awake), "it is awake once it has run");
+}
+
+#[test]
+fn what_an_order_keeps_stays_awake() {
+    let (mut floor, now) = (TestFloor::new(4, 0), Instant::now());
+    floor.open(&release(1), CPU, ordered(1, 3));
+    settle(&mut floor, now);
+    floor.start(release(1), None);
+    make_ready(&mut floor, now);
+    let (later, idleness) = (now + Duration::from_secs(2), Idleness { freeze_after: Duration::from_secs(1), ..IDLENESS });
+    assert_eq!(next_step(&floor, later, idleness), Some(Step::Freeze { instance: InstanceId(1) }), "one more than is kept");
+    floor.lay(InstanceId(1), Rest::Frozen);
+    assert_eq!(next_step(&floor, later, idleness), None);
+}
+
+#[test]
+fn when_memory_is_short_frozen_ones_are_paged_out_before_any_is_let_go() {
+    let now = Instant::now();
+    let mut floor = idle(&[1, 2], now);
+    floor.lay(InstanceId(2), Rest::Frozen);
+    assert_eq!(next_step(&floor, now, IDLENESS), None);
+    floor.memory_is_short = true;
+    let (one, two) = (InstanceId(1), InstanceId(2));
+    let expected = [
+        Step::PageOut { instance: two },
+        Step::Freeze { instance: one },
+        Step::PageOut { instance: one },
+        Step::LetGo { instance: one },
+        Step::LetGo { instance: two },
+    ];
+    assert_eq!(settle(&mut floor, now), expected);
+}
+
+#[test]
+fn a_version_that_was_published_is_started_where_there_is_room_and_nobody_makes_any() {
+    let now = Instant::now();
+    let mut floor = idle(&[1], now);
+    floor.open(&fleet(2), CPU, Terms::ON_DEMAND);
+    floor.prewarm(&fleet(2));
+    assert_eq!(settle(&mut floor, now), vec![Step::Start { fleet: fleet(2), gpu: None }]);
+    floor.end_prewarms();
+    floor.instances_max = 2;
+    floor.open(&fleet(3), CPU, Terms::ON_DEMAND);
+    floor.prewarm(&fleet(3));
+    make_ready(&mut floor, now);
+    assert_eq!(settle(&mut floor, now), vec![]);
+    floor.end_prewarms();
+    floor.forget_idle_fleets(now);
+    assert!(!floor.fleets.contains_key(&fleet(3)));
 }
 
 #[test]
@@ -181,13 +269,80 @@ fn a_fleet_that_keeps_failing_is_tried_less_and_less_often() {
 #[test]
 fn each_gpu_has_one_process() {
     let (mut floor, now) = (TestFloor::new(8, 1), Instant::now());
-    let gpu = Needs { concurrency: 1, gpu: true };
+    let gpu = Needs { gpu: true, ..CPU };
     wait(&mut floor, 1, gpu, now);
     wait(&mut floor, 2, gpu, now);
     wait(&mut floor, 3, CPU, now);
     let starts = settle(&mut floor, now);
     assert_eq!(starts.len(), 2);
     assert_eq!(starts.iter().filter(|s| matches!(s, Step::Start { gpu: Some(0), .. })).count(), 1);
+}
+
+#[test]
+fn the_least_recently_used_make_way_for_one_that_needs_their_memory() {
+    let now = Instant::now();
+    let mut floor = idle(&[1, 2, 3], now);
+    floor.memory_bytes_max = 1 << 30;
+    let large = Needs { memory_bytes: 700 << 20, ..CPU };
+    wait(&mut floor, 4, large, now);
+    for instance in [1, 2] {
+        assert_eq!(settle(&mut floor, now), vec![Step::LetGo { instance: InstanceId(instance) }], "each assumed to have 256 MiB");
+        floor.gone(InstanceId(instance));
+    }
+    assert_eq!(starts(&settle(&mut floor, now)), 1);
+    wait(&mut floor, 5, Needs { memory_bytes: 2 << 30, ..CPU }, now);
+    assert_eq!(settle(&mut floor, now), vec![], "nobody makes way for what never fits");
+}
+
+#[test]
+fn what_was_seen_of_a_fleet_is_counted_when_it_declares_nothing() {
+    let now = Instant::now();
+    let mut floor = idle(&[1], now);
+    floor.fleets.get_mut(&fleet(1)).unwrap().memory_bytes_seen = 900 << 20;
+    floor.memory_bytes_max = 1 << 30;
+    wait(&mut floor, 2, CPU, now);
+    assert_eq!(settle(&mut floor, now), vec![Step::LetGo { instance: InstanceId(1) }]);
+}
+
+#[test]
+fn a_gpu_that_is_large_enough_is_given_and_the_smallest_of_those() {
+    let (mut floor, now) = (TestFloor::new(8, 3), Instant::now());
+    floor.gpu_bytes = vec![80, 24, 16];
+    let gpu = |gpu_memory_bytes| Needs { gpu: true, gpu_memory_bytes, ..CPU };
+    wait(&mut floor, 1, gpu(20), now);
+    wait(&mut floor, 2, gpu(10), now);
+    wait(&mut floor, 3, gpu(81), now);
+    let expected = [Step::Start { fleet: fleet(1), gpu: Some(1) }, Step::Start { fleet: fleet(2), gpu: Some(2) }];
+    let mut steps = settle(&mut floor, now);
+    steps.sort_by_key(|step| format!("{step:?}").contains("Some(2)"));
+    assert_eq!(steps, expected);
+}
+
+#[test]
+fn spare_instances_come_with_work_and_go_after_it() {
+    let (mut floor, now) = (TestFloor::new(8, 0), Instant::now());
+    let expiry = Duration::from_secs(5);
+    floor.open(&release(1), CPU, Terms { instances_buffer: 2, idle_expiry: Some(expiry), ..ordered(0, 4) });
+    assert_eq!(settle(&mut floor, now), vec![], "none while nobody asks");
+    wait_for(&mut floor, &release(1), now);
+    assert_eq!(starts(&settle(&mut floor, now)), 1);
+    make_ready(&mut floor, now);
+    assert_eq!(starts(&settle(&mut floor, now)), 2, "two beyond the busy one");
+    make_ready(&mut floor, now);
+    for _ in 0..2 {
+        wait_for(&mut floor, &release(1), now);
+    }
+    assert_eq!(starts(&settle(&mut floor, now)), 1, "no more than the maximum");
+    make_ready(&mut floor, now);
+    let all: Vec<_> = floor.instances.keys().copied().collect();
+    assert_eq!(settle(&mut floor, now + expiry), vec![], "the spare one is kept while others work");
+    for id in &all {
+        if floor.instances[id].busy() > 0 {
+            floor.release(*id, Some(()), now + expiry);
+        }
+    }
+    assert_eq!(next_wake(&floor, now + expiry, IDLENESS), Some(now + expiry + expiry));
+    assert_eq!(settle(&mut floor, now + expiry + expiry).len(), 4);
 }
 
 #[test]
@@ -328,6 +483,7 @@ enum Happening {
     Crash(prop::sample::Index),
     Gone(prop::sample::Index),
     Pass(u16),
+    RunShort,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -341,12 +497,13 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => any::<prop::sample::Index>().prop_map(Happening::Crash),
         2 => any::<prop::sample::Index>().prop_map(Happening::Gone),
         2 => (0_u16..20_000).prop_map(Happening::Pass),
+        1 => Just(Happening::RunShort),
     ]
 }
 
 /// Fleets 0 and 1 need a GPU; fleet 2 has two slots an instance.
 fn needs(name: u8) -> Needs {
-    Needs { concurrency: if name == 2 { 2 } else { 1 }, gpu: name < 2 }
+    Needs { concurrency: if name == 2 { 2 } else { 1 }, gpu: name < 2, ..CPU }
 }
 
 /// What the one deployment's order says of each of its releases.
@@ -379,6 +536,7 @@ proptest! {
                     order(&mut floor, current, terms);
                 }
                 Happening::Ready => make_ready(&mut floor, now),
+                Happening::RunShort => floor.memory_is_short = true,
                 Happening::Pass(millis) => now += Duration::from_millis(u64::from(millis)),
                 Happening::Finish(pick) => if let Some(busy) = one_of(&floor, pick, |place| place.busy() > 0) {
                     floor.release(busy, Some(()), now);
@@ -390,7 +548,7 @@ proptest! {
                     floor.ended(gone, super::super::floor::End::Asked, now);
                 },
             }
-            while let Some(step) = next_step(&floor, now, IDLE_EXPIRY) {
+            while let Some(step) = next_step(&floor, now, Idleness { freeze_after: Duration::from_secs(5), ..IDLENESS }) {
                 match &step {
                     Step::LetGo { instance } => {
                         let place = &floor.instances[instance];
@@ -401,6 +559,9 @@ proptest! {
                     }
                     Step::Start { fleet, .. } => {
                         prop_assert!(floor.serving(fleet).count() < floor.fleets[fleet].terms.instances_max, "more were started than an order allows");
+                    }
+                    Step::Freeze { instance } | Step::PageOut { instance } => {
+                        prop_assert!(floor.instances[instance].rest().is_some(), "an instance with work was stopped");
                     }
                     Step::Cancel { fleet } => prop_assert_eq!(floor.fleets[fleet].terms.instances_max, 0),
                     Step::Run { .. } => {}
