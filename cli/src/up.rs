@@ -78,6 +78,9 @@ pub struct Up {
     /// Four fifths of the free space when not given
     #[arg(long, env = "FEIRA_WEIGHTS_BYTES_MAX", value_parser = byte_size::parse)]
     weights_bytes_max: Option<u64>,
+    /// What one instance may keep in its scratch directory on this runner's disk, such as 20GB
+    #[arg(long, env = "FEIRA_SCRATCH_BYTES_MAX", value_name = "SIZE", default_value = "16GiB", value_parser = byte_size::parse)]
+    scratch_bytes_max: u64,
 }
 
 fn isolation(text: &str) -> Result<IsolationWish, String> {
@@ -114,6 +117,7 @@ impl Up {
             idle_seconds: self.idle_seconds,
             instances_max: self.instances_max,
             weights_bytes_max: self.weights_bytes_max,
+            scratch_bytes_max: self.scratch_bytes_max,
             settings: context.settings.clone(),
         };
         let house = House::open(&home, plan).await?;

@@ -46,6 +46,7 @@ pub struct Plan {
     pub idle_seconds: u64,
     pub instances_max: usize,
     pub weights_bytes_max: Option<u64>,
+    pub scratch_bytes_max: u64,
     pub settings: Settings,
 }
 
@@ -137,6 +138,7 @@ impl House {
             idle_expiry: Duration::from_secs(plan.idle_seconds),
             instances_max: plan.instances_max,
             memory_bytes_default: INSTANCE_BYTES,
+            scratch_bytes_max: plan.scratch_bytes_max,
             drain_grace: DRAIN,
         };
         let runner_stop = stop_runner.clone();

@@ -51,6 +51,8 @@ pub struct Site {
     pub feira_exe: PathBuf,
     /// For a version that asks for nothing else; 0 is no limit.
     pub memory_bytes_default: u64,
+    /// What one instance may keep on the disk.
+    pub scratch_bytes_max: u64,
     pub gpus: Vec<Gpu>,
     pub http: reqwest::Client,
     pub outside: Outside,
@@ -86,6 +88,8 @@ pub enum StartError {
     Setup { message: String, prints: String },
     #[error("the model's process was {exit} before it was ready")]
     Exited { exit: Exit, prints: String },
+    #[error("the model's process died before it was ready")]
+    Died { prints: String },
     #[error("the model ran out of memory before it was ready")]
     Oom { prints: String },
     #[error("the start of the model broke off")]
@@ -99,16 +103,26 @@ impl StartError {
         match self {
             Self::Fetch(_) => FailCode::FetchFailed,
             Self::Environment(_) | Self::NoLock => FailCode::EnvironmentFailed,
+            Self::Exited { exit: Exit::KILLED, .. } | Self::Died { .. } => FailCode::Killed,
             Self::NoCommand | Self::NoTrainer | Self::Setup { .. } | Self::Exited { .. } | Self::TooSlow { .. } => FailCode::SetupFailed,
             Self::Launch(_) | Self::Sandbox(_) | Self::Broke => FailCode::RunnerLost,
             Self::Oom { .. } => FailCode::Oom,
         }
     }
 
+    /// Whether another try may end otherwise: nothing of the version's own is to blame.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Exited { exit: Exit::KILLED, .. } | Self::Died { .. } | Self::Launch(_) | Self::Sandbox(_) | Self::Broke)
+    }
+
     /// What the process printed last.
     pub fn prints(&self) -> &str {
         match self {
-            Self::Setup { prints, .. } | Self::Exited { prints, .. } | Self::Oom { prints } | Self::TooSlow { prints, .. } => prints,
+            Self::Setup { prints, .. }
+            | Self::Exited { prints, .. }
+            | Self::Died { prints }
+            | Self::Oom { prints }
+            | Self::TooSlow { prints, .. } => prints,
             Self::Fetch(_)
             | Self::Environment(_)
             | Self::NoLock
@@ -176,7 +190,8 @@ impl Site {
             Err(unready) => return Err(launched.failed(unready).await),
         };
         let ready_at = Instant::now();
-        let scratch = Scratch::keep_what_is_in(&self.scratch_of(order.id)).await.map_err(StartError::Sandbox)?;
+        let writable = [self.scratch_of(order.id)].into_iter().chain(launched.confined.shared_memory());
+        let scratch = Scratch::keep_what_is_in(writable).await.map_err(StartError::Sandbox)?;
         let cold = ColdStart {
             fetch_us: micros(fetched_at - ordered_at),
             environment_us: micros(environment_at - fetched_at),
@@ -233,6 +248,7 @@ impl Site {
             project,
             scratch: self.scratch_of(order.id),
             memory_bytes_max: Some(config.resources.memory_bytes).filter(|bytes| *bytes > 0).unwrap_or(self.memory_bytes_default),
+            scratch_bytes_max: self.scratch_bytes_max,
             gpus: gpu.into_iter().collect(),
             seat: order.id.0 % SEATS,
             doors,
@@ -280,6 +296,7 @@ fn model_of(config: &VersionConfig, confined: &Arc<Confined>) -> Model {
 enum Unready {
     Setup(String),
     Exited(Exit),
+    Died,
     TooSlow(u32),
 }
 
@@ -297,7 +314,7 @@ async fn become_ready(model: &Model, confined: &Confined) -> Result<Instant, Unr
             Health::Starting => drop(answered_at.get_or_insert_with(Instant::now)),
             Health::Ready => return Ok(answered_at.unwrap_or_else(Instant::now)),
             Health::SetupFailed { message } => return Err(Unready::Setup(message)),
-            Health::Dead => return Err(Unready::Setup("its process died".to_owned())),
+            Health::Dead => return Err(Unready::Died),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(HEALTH_PAUSE_MAX);
@@ -317,6 +334,7 @@ impl Launched {
             _ if self.confined.ended_by_oom() => StartError::Oom { prints },
             Unready::Setup(message) => StartError::Setup { message, prints },
             Unready::Exited(exit) => StartError::Exited { exit, prints },
+            Unready::Died => StartError::Died { prints },
             Unready::TooSlow(seconds) => StartError::TooSlow { seconds, prints },
         }
     }

@@ -138,6 +138,7 @@ impl House {
             idle_expiry: Duration::from_mins(10),
             instances_max: 8,
             memory_bytes_default: 2 << 30,
+            scratch_bytes_max: 1 << 30,
             drain_grace: Duration::from_secs(2),
         };
         configure(&mut config);
