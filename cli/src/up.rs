@@ -94,6 +94,9 @@ pub struct Up {
     /// Seats that are kept prepared for versions of lately used environments, so that they start in a fraction of the time; 0 keeps none
     #[arg(long, env = "FEIRA_ZYGOTES", default_value_t = 4)]
     zygotes: usize,
+    /// What one instance may keep in its scratch directory on this runner's disk, such as 20GB
+    #[arg(long, env = "FEIRA_SCRATCH_BYTES_MAX", value_name = "SIZE", default_value = "16GiB", value_parser = byte_size::parse)]
+    scratch_bytes_max: u64,
 }
 
 fn isolation(text: &str) -> Result<IsolationWish, String> {
@@ -135,6 +138,7 @@ impl Up {
             memory_bytes_max: self.memory_bytes_max,
             weights_bytes_max: self.weights_bytes_max,
             zygotes_max: self.zygotes,
+            scratch_bytes_max: self.scratch_bytes_max,
             settings: context.settings.clone(),
         };
         let house = House::open(&home, plan).await?;

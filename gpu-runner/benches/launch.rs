@@ -58,6 +58,7 @@ impl Bed {
             read_only: Vec::new(),
             scratch: scratch.clone(),
             memory_bytes_max: 1 << 30,
+            scratch_bytes_max: 1 << 30,
             gpus: Vec::new(),
             seat: 1,
             doors: self.sandbox.doors().expect("ports are free"),

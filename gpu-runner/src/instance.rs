@@ -67,6 +67,10 @@ pub enum DeathCause {
     Exited(Exit),
     /// The process that runs predictions is gone, while its server lives on.
     WorkerDied,
+    /// It filled the disk beyond its limit, in bytes.
+    WroteTooMuch {
+        bytes_max: u64,
+    },
     /// The pool let it go.
     Retired,
 }
@@ -78,6 +82,9 @@ impl Death {
             _ if self.oom => (FailCode::Oom, "the model ran out of memory".to_owned()),
             DeathCause::Exited(exit) => (FailCode::Killed, format!("the model's process was {exit}")),
             DeathCause::WorkerDied => (FailCode::Killed, "the model's process died".to_owned()),
+            DeathCause::WroteTooMuch { bytes_max } => {
+                (FailCode::Killed, format!("the model's files took more than {bytes_max} bytes, or were too many or too deep to count"))
+            }
             DeathCause::Retired => (FailCode::Killed, "the model's process was ended".to_owned()),
         }
     }
@@ -116,7 +123,7 @@ impl Instance {
         self.death.get().copied()
     }
 
-    pub(crate) fn confined(&self) -> &Confined {
+    pub(crate) const fn confined(&self) -> &Arc<Confined> {
         &self.confined
     }
 

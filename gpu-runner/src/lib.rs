@@ -26,6 +26,7 @@ mod sidecar;
 mod slot;
 mod supervise;
 pub mod weights;
+mod wiping;
 mod zygote;
 
 use std::io;
@@ -84,6 +85,8 @@ pub struct RunnerConfig {
     pub zygotes_max: usize,
     /// Ordinary memory of an instance whose version asks for nothing else; 0 is no limit.
     pub memory_bytes_default: u64,
+    /// What one instance may keep in its scratch directory, in bytes.
+    pub scratch_bytes_max: u64,
     /// What runs may finish within this time when the runner stops.
     pub drain_grace: Duration,
 }
@@ -117,6 +120,7 @@ pub async fn serve(
         scratch: config.home.join("scratch"),
         feira_exe: config.feira_exe.clone(),
         memory_bytes_default: config.memory_bytes_default,
+        scratch_bytes_max: config.scratch_bytes_max,
         gpus: inventory(),
         http,
         outside: Outside::new().map_err(RunnerError::Http)?,

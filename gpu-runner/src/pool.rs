@@ -44,6 +44,8 @@ pub use wishes::Wishes;
 
 /// A prediction that so many instances did not take is given up.
 const REFUSALS_MAX: u32 = 3;
+/// Starts in a row that break before those who wait are told.
+const STARTS_MAX: u32 = 4;
 
 type Started = (InstanceId, Result<(Arc<Instance>, Attendants), StartError>);
 
@@ -298,11 +300,15 @@ impl Pool {
         self.supervisions.spawn(supervise(instance, attendants));
     }
 
-    /// All that wait are told, instead of trying again for ever: what failed once for want of a file or a package fails again.
+    /// All that wait are told, instead of trying again for ever: what failed once for want of a file or a package fails again. Of what was
+    /// killed nobody knows, and it is tried a few times.
     fn failed_to_start(&mut self, id: InstanceId, error: &StartError) {
         let Some(Place { fleet, .. }) = self.floor.gone(id) else { return };
         tracing::warn!(instance = id.0, version = %fleet.version.short(), error = error as &dyn std::error::Error, "an instance did not start");
-        self.floor.back_off(&fleet, Instant::now());
+        let failures = self.floor.back_off(&fleet, Instant::now());
+        if error.may_pass() && failures < STARTS_MAX {
+            return;
+        }
         for waiting in self.floor.give_up(&fleet) {
             self.refuse(waiting.entry, error.code(), &error.message(), error.prints());
         }
@@ -371,7 +377,7 @@ impl Pool {
         let end = match death.cause {
             DeathCause::Retired if instance.is_condemned() => End::Condemned,
             DeathCause::Retired => End::Asked,
-            DeathCause::Exited(_) | DeathCause::WorkerDied => End::Crashed,
+            DeathCause::Exited(_) | DeathCause::WorkerDied | DeathCause::WroteTooMuch { .. } => End::Crashed,
         };
         self.floor.ended(instance.id, end, Instant::now());
     }

@@ -4,6 +4,7 @@
 //! the server first, and when setup fails at once they are often lost between the two: what never comes out here cannot be kept.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
@@ -13,6 +14,10 @@ use crate::logs::Tail;
 const TAIL_BYTES_MAX: usize = 64 * 1024;
 /// A longer line is cut into several.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Together 10 MiB a second at most, and none of it kept but the end.
+const BURST_BYTES: usize = 1024 * 1024;
+const BURST_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug)]
 pub struct Prints(Arc<Mutex<Tail>>);
@@ -24,15 +29,24 @@ impl Default for Prints {
 }
 
 impl Prints {
-    /// Reads to the end, which comes with the end of the process.
+    /// Reads to the end, which comes with the end of the process. Who prints faster than is any use has to wait: reading it would take a
+    /// processor from everybody else.
     pub async fn capture(self, output: impl AsyncRead + Unpin) {
         let mut output = BufReader::new(output);
         let mut line = Vec::new();
+        let mut unpaid_bytes = 0;
         loop {
+            if unpaid_bytes > BURST_BYTES {
+                tokio::time::sleep(BURST_PAUSE).await;
+                unpaid_bytes = 0;
+            }
             line.clear();
             match (&mut output).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await {
                 Ok(0) | Err(_) => return,
-                Ok(_) => self.keep(&line),
+                Ok(bytes) => {
+                    unpaid_bytes += bytes;
+                    self.keep(&line);
+                }
             }
         }
     }

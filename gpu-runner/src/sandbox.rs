@@ -4,6 +4,7 @@ mod calls;
 mod cgroup;
 mod confined;
 mod doors;
+mod fence;
 mod fork;
 mod launcher;
 mod line;
@@ -14,6 +15,7 @@ mod scratch;
 mod spare;
 mod spec;
 mod tree;
+mod usage;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,7 +40,7 @@ pub enum IsolationWish {
     /// The best that the machine allows; what is missing is said.
     #[default]
     Auto,
-    /// Namespaces and a memory limit, or no model runs at all.
+    /// Namespaces, a fence and a memory limit, or no model runs at all.
     Strict,
     /// Plain processes.
     Off,
@@ -51,6 +53,8 @@ pub enum IsolationError {
     NoNamespaces { reason: String },
     #[error("strict isolation was asked for and no memory control group is writable here")]
     NoMemoryLimit,
+    #[error("strict isolation was asked for and this kernel has no Landlock")]
+    NoFence,
     #[error("not even a plain process starts through the launcher")]
     Nothing(#[source] LaunchError),
     #[error("no temporary directory for the trial")]
@@ -89,6 +93,8 @@ pub struct Launch {
     pub scratch: PathBuf,
     /// 0 is no limit.
     pub memory_bytes_max: u64,
+    /// What it may write to a disk: no file grows beyond, and [`Confined::disk_bytes`] tells of all of them together.
+    pub scratch_bytes_max: u64,
     /// UUIDs of the GPUs whose devices it may open. The caller sets `CUDA_VISIBLE_DEVICES` in `env`.
     pub gpus: Vec<String>,
     /// Distinct among the instances that live at the same time: the process runs as a user of its own, `200000 + seat`.
@@ -103,6 +109,7 @@ pub struct Launch {
 #[derive(Debug)]
 pub struct Sandbox {
     walls: Walls,
+    fenced: bool,
     spares: Spares,
     cgroups: Arc<Cgroups>,
     gpus: Vec<Gpu>,
@@ -112,6 +119,8 @@ pub struct Sandbox {
 /// The first user id of the seats: above what Debian and systemd give to people and services,
 /// <https://systemd.io/UIDS-GIDS/>.
 const SEAT_UID_FIRST: u32 = 200_000;
+
+const TRIAL_BYTES_MAX: u64 = 1 << 20;
 
 /// From the order to the model's `exec`, which takes milliseconds: this only ends what hangs.
 const LAUNCH_WAIT: Duration = Duration::from_secs(20);
@@ -128,6 +137,7 @@ impl Sandbox {
             (_, true) => &[Walls::OwnUser, Walls::SameUser],
             (_, false) => &[Walls::SameUser],
         };
+        sandbox.fenced = wish != IsolationWish::Off && sandbox.can_be_fenced().await?;
         for walls in candidates {
             sandbox.walls = *walls;
             match sandbox.try_out().await? {
@@ -140,7 +150,7 @@ impl Sandbox {
             return Err(IsolationError::NoNamespaces { reason });
         }
         if wish == IsolationWish::Auto {
-            tracing::warn!(reason, "models run without isolation: this machine allows no namespaces");
+            tracing::warn!(reason, "models run without walls: this machine allows no namespaces");
         }
         sandbox.walls = Walls::None;
         sandbox.try_out().await?.map_err(IsolationError::Nothing)?;
@@ -150,14 +160,24 @@ impl Sandbox {
     fn behind(walls: Walls, feira_exe: &Path, cgroups: Cgroups) -> Self {
         let cgroups = Arc::new(cgroups);
         let spares = Spares::new(feira_exe, Arc::clone(&cgroups));
-        Self { walls, spares, cgroups, gpus: Vec::new(), words: String::new() }
+        Self { walls, fenced: false, spares, cgroups, gpus: Vec::new(), words: String::new() }
+    }
+
+    /// Whether a plain process can be fenced in; that it can be started at all is tried later.
+    async fn can_be_fenced(&mut self) -> Result<bool, IsolationError> {
+        self.walls = Walls::None;
+        self.fenced = true;
+        Ok(self.try_out().await?.is_ok())
     }
 
     fn checked(mut self, wish: IsolationWish) -> Result<Self, IsolationError> {
         if wish == IsolationWish::Strict && !self.cgroups.limit_memory() {
             return Err(IsolationError::NoMemoryLimit);
         }
-        self.words = words(self.walls, &self.cgroups);
+        if wish == IsolationWish::Strict && !self.fenced {
+            return Err(IsolationError::NoFence);
+        }
+        self.words = words(self.walls, self.fenced, &self.cgroups);
         tracing::info!(isolation = self.words, "models run in");
         Ok(self)
     }
@@ -175,6 +195,7 @@ impl Sandbox {
             read_only: Vec::new(),
             scratch,
             memory_bytes_max: 0,
+            scratch_bytes_max: TRIAL_BYTES_MAX,
             gpus: Vec::new(),
             seat: 0,
             doors,
@@ -235,6 +256,8 @@ impl Sandbox {
             user: SEAT_UID_FIRST + launch.seat,
             memory_bytes_max: launch.memory_bytes_max,
             memory_by_rlimit: !self.cgroups.limit_memory(),
+            scratch_bytes_max: launch.scratch_bytes_max,
+            fenced: self.fenced,
             gpus: devices,
             hears: launch.hears,
             port: launch.doors.port(),
@@ -243,10 +266,12 @@ impl Sandbox {
     }
 }
 
-fn words(walls: Walls, cgroups: &Cgroups) -> String {
+fn words(walls: Walls, fenced: bool, cgroups: &Cgroups) -> String {
+    let fence = if fenced { "files held by Landlock" } else { "files not held by Landlock" };
     let walls = match walls {
         Walls::OwnUser => "own files, processes and network (namespaces), own user per instance",
         Walls::SameUser => "own files, processes and network (user namespace); all instances are the runner's user",
+        Walls::None if fenced => "no namespaces: a model sees all processes, and reaches the network",
         Walls::None => "none: a model reads what the runner's user reads, and reaches the network",
     };
     let memory = if cgroups.limit_memory() {
@@ -255,7 +280,8 @@ fn words(walls: Walls, cgroups: &Cgroups) -> String {
         "no control group for memory: allocations over the limit fail, for each process by itself"
     };
     let processes = if cgroups.limit_processes() { "limited number of processes" } else { "no limit on the number of processes" };
-    format!("{walls}; {memory}; {processes}")
+    let processors = if cgroups.share_processors() { "processors shared between instances" } else { "processors not shared out" };
+    format!("{walls}; {fence}; {memory}; {processes}; {processors}")
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from harness.bench_bombs import KINDS, Bomb
 from harness.bench_peer import CogServer
 from harness.projects import PREBUILT_HOOKS, copy
 from harness.server import Server
@@ -46,20 +47,32 @@ class Target:
         return Figures(*map(median, zip(*self.rounds[clients], strict=True)))
 
 
+@dataclass
+class Beside(Target):
+    """The same calls while a bomb goes off."""
+
+    bomb: Bomb | None = None
+
+    def measure(self, clients: int, seconds: float) -> None:
+        with self.bomb:
+            super().measure(clients, seconds)
+
+
 class Comparison(NamedTuple):
     scenario: str
     peer: Target
     ours: list[Target]
+    clients: tuple[int, ...] = CLIENTS
 
     def measure(self, seconds: float, rounds: int) -> None:
-        for clients in CLIENTS:
+        for clients in self.clients:
             for _ in range(rounds):
                 for target in (self.peer, *self.ours):
                     target.measure(clients, seconds)
 
     def rows(self) -> list[tuple[str, ...]]:
         rows = []
-        for clients in CLIENTS:
+        for clients in self.clients:
             peer = self.peer.figures(clients)
             rows.append((self.scenario, str(clients), self.peer.name, *_shown(peer), "", "", ""))
             for target in self.ours:
@@ -106,6 +119,17 @@ def hooks(server: Server, folder: Path, cog: Path, measured: tuple[float, int]) 
     return comparison
 
 
+def bombs(server: Server, folder: Path, cog: Path, measured: tuple[float, int]) -> Comparison:
+    text = {"text": "hello"}
+    version = f"feira/bench-bombs-echo:{server.push(copy('echo', folder), 'feira/bench-bombs-echo')['id']}"
+    bomb = f"feira/bench-bomb:{server.push(copy('bomb', folder), 'feira/bench-bomb')['id']}"
+    alone = called("peer: alone", server, version, text)
+    beside = [Beside(f"beside: {kind}", alone.address, alone.request, bomb=Bomb(server, bomb, kind)) for kind in KINDS]
+    comparison = Comparison("bombs", alone, beside, clients=(1,))
+    comparison.measure(*measured)
+    return comparison
+
+
 def called(name: str, server: Server, version: str, input: dict) -> Target:
     """A version behind the API, warm: it has run once."""
     with server.api() as api:
@@ -143,9 +167,9 @@ def main(cog: str, seconds: str, rounds: str, *scenarios: str) -> None:
         # The first start publishes hello-world; the second is without the other demo models, which would disturb.
         with server:
             server.stop()
-            server.options = ["--no-demo"]
+            server.options = ["--no-demo", "--scratch-bytes-max", "1GiB"]
             server.start()
-            comparisons = [{"echo": echo, "hooks": hooks}[name](server, folder / name, Path(cog), (float(seconds), int(rounds))) for name in scenarios]
+            comparisons = [{"echo": echo, "hooks": hooks, "bombs": bombs}[name](server, folder / name, Path(cog), (float(seconds), int(rounds))) for name in scenarios]
     print(f"{rounds} rounds of {seconds} s each, medians; {os.cpu_count()} processors\n")
     print("\n\n".join(table(comparison.rows()) for comparison in comparisons))
 

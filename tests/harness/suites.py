@@ -60,7 +60,7 @@ def registry(steps: Steps) -> Tally:
 
 
 def runner(steps: Steps) -> Tally:
-    """Model processes: bad ones, slow ones, cancelled ones."""
+    """Model processes: bad ones, slow ones, cancelled ones, and a hostile one behind strict walls."""
     return pytest(steps, "runner")
 
 
@@ -96,7 +96,7 @@ def scale(steps: Steps) -> Tally:
 
 
 def faults(steps: Steps) -> Tally:
-    """kill -9, SIGTERM, and what must hold after them."""
+    """kill -9 of the server and of models, SIGTERM, bombs, and what must hold after them."""
     return pytest(steps, "faults")
 
 

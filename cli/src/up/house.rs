@@ -52,6 +52,7 @@ pub struct Plan {
     pub memory_bytes_max: Option<u64>,
     pub weights_bytes_max: Option<u64>,
     pub zygotes_max: usize,
+    pub scratch_bytes_max: u64,
     pub settings: Settings,
 }
 
@@ -148,6 +149,7 @@ impl House {
             memory_bytes_max: plan.memory_bytes_max,
             zygotes_max: plan.zygotes_max,
             memory_bytes_default: INSTANCE_BYTES,
+            scratch_bytes_max: plan.scratch_bytes_max,
             drain_grace: DRAIN,
         };
         let runner_stop = stop_runner.clone();

@@ -56,6 +56,8 @@ pub struct Site {
     pub feira_exe: PathBuf,
     /// For a version that asks for nothing else; 0 is no limit.
     pub memory_bytes_default: u64,
+    /// What one instance may keep on the disk.
+    pub scratch_bytes_max: u64,
     pub gpus: Vec<Gpu>,
     pub http: reqwest::Client,
     pub outside: Outside,
@@ -91,6 +93,8 @@ pub enum StartError {
     Setup { message: String, prints: String },
     #[error("the model's process was {exit} before it was ready")]
     Exited { exit: Exit, prints: String },
+    #[error("the model's process died before it was ready")]
+    Died { prints: String },
     #[error("the model ran out of memory before it was ready")]
     Oom { prints: String },
     #[error("the start of the model broke off")]
@@ -104,16 +108,26 @@ impl StartError {
         match self {
             Self::Fetch(_) => FailCode::FetchFailed,
             Self::Environment(_) | Self::NoLock => FailCode::EnvironmentFailed,
+            Self::Exited { exit: Exit::KILLED, .. } | Self::Died { .. } => FailCode::Killed,
             Self::NoCommand | Self::NoTrainer | Self::Setup { .. } | Self::Exited { .. } | Self::TooSlow { .. } => FailCode::SetupFailed,
             Self::Launch(_) | Self::Sandbox(_) | Self::Broke => FailCode::RunnerLost,
             Self::Oom { .. } => FailCode::Oom,
         }
     }
 
+    /// Whether another try may end otherwise: nothing of the version's own is to blame.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Exited { exit: Exit::KILLED, .. } | Self::Died { .. } | Self::Launch(_) | Self::Sandbox(_) | Self::Broke)
+    }
+
     /// What the process printed last.
     pub fn prints(&self) -> &str {
         match self {
-            Self::Setup { prints, .. } | Self::Exited { prints, .. } | Self::Oom { prints } | Self::TooSlow { prints, .. } => prints,
+            Self::Setup { prints, .. }
+            | Self::Exited { prints, .. }
+            | Self::Died { prints }
+            | Self::Oom { prints }
+            | Self::TooSlow { prints, .. } => prints,
             Self::Fetch(_)
             | Self::Environment(_)
             | Self::NoLock
@@ -198,7 +212,8 @@ impl Site {
         if let Some(wanted) = wanted {
             self.zygotes.want(wanted.kind);
         }
-        let scratch = Scratch::keep_what_is_in(&lodging.scratch).await.map_err(StartError::Sandbox)?;
+        let writable = [lodging.scratch.clone()].into_iter().chain(launched.confined.shared_memory());
+        let scratch = Scratch::keep_what_is_in(writable).await.map_err(StartError::Sandbox)?;
         let cold = ColdStart {
             rung: launched.rung,
             fetch_us: micros(fetched_at - ordered_at),
@@ -259,6 +274,7 @@ impl Site {
             project,
             scratch: self.lodging(order.id).scratch,
             memory_bytes_max: self.memory_bytes_max(config),
+            scratch_bytes_max: self.scratch_bytes_max,
             gpus: gpu.into_iter().collect(),
             seat: order.id.0 % SEATS,
             doors,
@@ -317,6 +333,7 @@ fn model_of(config: &VersionConfig, confined: &Arc<Confined>) -> Model {
 enum Unready {
     Setup(String),
     Exited(Exit),
+    Died,
     TooSlow(u32),
 }
 
@@ -334,7 +351,7 @@ async fn become_ready(model: &Model, confined: &Confined) -> Result<Instant, Unr
             Health::Starting => drop(answered_at.get_or_insert_with(Instant::now)),
             Health::Ready => return Ok(answered_at.unwrap_or_else(Instant::now)),
             Health::SetupFailed { message } => return Err(Unready::Setup(message)),
-            Health::Dead => return Err(Unready::Setup("its process died".to_owned())),
+            Health::Dead => return Err(Unready::Died),
         }
         tokio::time::sleep((began.elapsed() / HEALTH_PAUSE_PART).clamp(HEALTH_PAUSE, HEALTH_PAUSE_MAX)).await;
     }
@@ -353,6 +370,7 @@ impl Launched {
             _ if self.confined.ended_by_oom() => StartError::Oom { prints },
             Unready::Setup(message) => StartError::Setup { message, prints },
             Unready::Exited(exit) => StartError::Exited { exit, prints },
+            Unready::Died => StartError::Died { prints },
             Unready::TooSlow(seconds) => StartError::TooSlow { seconds, prints },
         }
     }

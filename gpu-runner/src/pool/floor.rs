@@ -212,13 +212,13 @@ impl<W, S> Floor<W, S> {
         }
     }
 
-    /// The next instance of the fleet has to wait, longer with each failure in a row.
-    pub fn back_off(&mut self, id: &FleetId, now: Instant) {
-        if let Some(fleet) = self.fleets.get_mut(id) {
-            let wait = RETRY_AFTER.saturating_mul(1 << fleet.failures.min(16)).min(RETRY_AFTER_MAX);
-            fleet.failures += 1;
-            fleet.retry_at = Some(now + wait);
-        }
+    /// The next instance of the fleet has to wait, longer with each failure in a row. Returns how many they are.
+    pub fn back_off(&mut self, id: &FleetId, now: Instant) -> u32 {
+        let Some(fleet) = self.fleets.get_mut(id) else { return 0 };
+        let wait = RETRY_AFTER.saturating_mul(1 << fleet.failures.min(16)).min(RETRY_AFTER_MAX);
+        fleet.failures += 1;
+        fleet.retry_at = Some(now + wait);
+        fleet.failures
     }
 
     /// Drops what is known of fleets that have nothing here any more and are not to have.

@@ -1,4 +1,4 @@
-//! Control groups, version 1 or 2: how much memory and how many processes one instance may have, and whether the kernel had to step in.
+//! Control groups, version 1 or 2: how much memory, how many processes and which share of the processors one instance may have, and whether the kernel had to step in.
 
 use std::fs;
 use std::io;
@@ -20,6 +20,7 @@ const OWN_GROUP: &str = "feira.runner";
 pub(super) struct Cgroups {
     memory: Option<Hierarchy>,
     processes: Option<Hierarchy>,
+    processors: Option<Hierarchy>,
     /// Groups whose last process had not gone when they were let go.
     left: Arc<Mutex<Vec<PathBuf>>>,
 }
@@ -39,11 +40,11 @@ enum Version {
 
 impl Cgroups {
     pub(super) fn none() -> Self {
-        Self::of(None, None)
+        Self::of(None, None, None)
     }
 
-    fn of(memory: Option<Hierarchy>, processes: Option<Hierarchy>) -> Self {
-        Self { memory, processes, left: Arc::default() }
+    fn of(memory: Option<Hierarchy>, processes: Option<Hierarchy>, processors: Option<Hierarchy>) -> Self {
+        Self { memory, processes, processors, left: Arc::default() }
     }
 
     /// Finds the runner's own groups, and keeps those in which a group can be made.
@@ -60,7 +61,7 @@ impl Cgroups {
                 }
             }
         };
-        Self::of(find("memory"), find("pids"))
+        Self::of(find("memory"), find("pids"), find("cpu"))
     }
 
     pub(super) fn limit_memory(&self) -> bool {
@@ -71,11 +72,15 @@ impl Cgroups {
         self.processes.is_some()
     }
 
+    pub(super) fn share_processors(&self) -> bool {
+        self.processors.is_some()
+    }
+
     /// A group for one instance.
     pub(super) fn make(&self) -> io::Result<Cgroup> {
         self.remove_left();
         let name = new_name();
-        let mut group = Cgroup { memory: None, at: Vec::new(), left: Arc::clone(&self.left) };
+        let mut group = Cgroup { memory: None, processes: None, processors: None, at: Vec::new(), left: Arc::clone(&self.left) };
         if let Some(hierarchy) = &self.memory {
             let at = group.join(hierarchy, &name)?;
             group.memory = Some((at, hierarchy.version));
@@ -83,6 +88,12 @@ impl Cgroups {
         if let Some(hierarchy) = &self.processes {
             let at = group.join(hierarchy, &name)?;
             fs::write(at.join("pids.max"), PROCESSES_MAX.to_string())?;
+            group.processes = Some(at);
+        }
+        if let Some(hierarchy) = &self.processors {
+            // A group has the share of one process of the runner's, however many are in it.
+            let at = group.join(hierarchy, &name)?;
+            group.processors = Some((at, hierarchy.version));
         }
         Ok(group)
     }
@@ -230,6 +241,8 @@ fn counter(text: &str, name: &str) -> Option<u64> {
 #[derive(Debug)]
 pub(super) struct Cgroup {
     memory: Option<(PathBuf, Version)>,
+    processes: Option<PathBuf>,
+    processors: Option<(PathBuf, Version)>,
     at: Vec<PathBuf>,
     left: Arc<Mutex<Vec<PathBuf>>>,
 }
@@ -264,6 +277,24 @@ impl Cgroup {
 
     pub(super) fn oom_kills(&self) -> u64 {
         self.memory.as_ref().and_then(|(at, version)| version.oom_kills(at)).unwrap_or(0)
+    }
+
+    /// For those that are being ended: they need processors too, and leave them to the others sooner.
+    pub(super) fn hurry(&self) {
+        if let Some((at, version)) = &self.processors {
+            let (file, share) = match version {
+                Version::One => ("cpu.shares", "10240"),
+                Version::Two => ("cpu.weight", "1000"),
+            };
+            // Without it they end all the same.
+            fs::write(at.join(file), share).ok();
+        }
+    }
+
+    /// All that are in it, by their numbers outside the walls.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        let list = self.processes.as_ref().and_then(|at| fs::read_to_string(at.join("cgroup.procs")).ok()).unwrap_or_default();
+        list.lines().filter_map(|pid| pid.parse().ok()).collect()
     }
 
     pub(super) fn resident_bytes(&self) -> Option<u64> {
@@ -312,7 +343,7 @@ mod tests {
         hierarchy.prepare("memory").unwrap();
         assert_eq!(fs::read_to_string(directory.path().join("cgroup.subtree_control")).unwrap(), "+memory");
         assert!(hierarchy.prepare("io").is_err());
-        let group = Cgroups::of(Some(hierarchy.clone()), Some(hierarchy)).make().unwrap();
+        let group = Cgroups::of(Some(hierarchy.clone()), Some(hierarchy.clone()), Some(hierarchy)).make().unwrap();
         group.limit_memory(4_096).unwrap();
         let at = &group.memory.as_ref().unwrap().0;
         assert_eq!(group.at.len(), 1);

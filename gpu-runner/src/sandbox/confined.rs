@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -20,8 +21,10 @@ use tokio::time::timeout;
 use super::cgroup::Cgroup;
 use super::doors::Doors;
 use super::line::Line;
+use super::root::SHARED_MEMORY;
 use super::spec::Spec;
 use super::tree;
+use super::usage;
 
 /// A process and all that it started. Dropping it ends them all, without waiting.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct Confined {
     port: u16,
     runner: SocketAddr,
     own_network: bool,
+    scratch: PathBuf,
+    scratch_bytes_max: u64,
     limits: Cgroup,
 }
 
@@ -66,6 +71,8 @@ impl Confined {
             listener: Mutex::new(listener.map(std::net::TcpListener::from).or(doors.held)),
             voice: Mutex::new(voice.map(StdUnixStream::from)),
             own_network: spec.walls.have_own_network(),
+            scratch: spec.scratch.clone(),
+            scratch_bytes_max: spec.scratch_bytes_max,
             limits,
         })
     }
@@ -140,10 +147,30 @@ impl Confined {
         self.limits.page_out()
     }
 
+    /// What it takes of the disk that its scratch directory lies on. Blocks for as long as it takes to look at each file.
+    pub fn disk_bytes(&self) -> io::Result<u64> {
+        usage::measure(&self.scratch, self.limits.pids())
+    }
+
+    pub fn disk_bytes_max(&self) -> u64 {
+        self.scratch_bytes_max
+    }
+
+    /// Where its shared memory is seen from here, when it has one of its own.
+    pub fn shared_memory(&self) -> Option<PathBuf> {
+        // The launcher stands in the same tree of files.
+        self.launcher_pid.filter(|_| self.own_network).map(|pid| PathBuf::from(format!("/proc/{pid}/root{SHARED_MEMORY}")))
+    }
+
     /// Ends the whole tree and waits until it is gone.
     pub async fn kill_all(&self) {
+        self.limits.hurry();
         // Fails only when the launcher has gone already.
         self.lifeline.shutdown(Shutdown::Both).ok();
+        // The kernel ends all that is behind walls with the first of them, which might be long in hearing the line among thousands of others.
+        if let Some(first) = self.launcher_pid.filter(|_| self.own_network).and_then(tree::first_beneath) {
+            kill(first, Signal::SIGKILL).ok();
+        }
         if timeout(END_WAIT, self.exited()).await.is_err() {
             tracing::error!(launcher.pid = self.launcher_pid.map(Pid::as_raw), "a launcher does not end and is killed");
             if let Some(pid) = self.launcher_pid {

@@ -22,7 +22,7 @@ use super::fork::fork_alone;
 use super::line::LauncherLine;
 use super::spec::{Spec, Walls};
 use super::tree::{Tree, wait_for};
-use super::{calls, loopback, root};
+use super::{calls, fence, loopback, root};
 
 /// A step that failed, and what the kernel said.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +123,9 @@ fn be_first(spec: &Spec, line: &LauncherLine) -> Result<Exit, Refusal> {
 /// What the model inherits and cannot raise again.
 fn limit(spec: &Spec) -> Result<(), Refusal> {
     prctl::set_no_new_privs().map_err(at("no new privileges"))?;
-    lower(Resource::RLIMIT_CORE, 0)?;
+    // Not 0, which a program that takes the cores of the whole machine is not bound by; of 1 the kernel makes none at all:
+    // <https://github.com/torvalds/linux/blob/v6.12/fs/coredump.c#L586>.
+    lower(Resource::RLIMIT_CORE, 1)?;
     lower(Resource::RLIMIT_NOFILE, FILES_OPEN_MAX)?;
     if spec.walls == Walls::OwnUser {
         // Counted per user, so only where the user is the model's alone.
@@ -132,6 +134,10 @@ fn limit(spec: &Spec) -> Result<(), Refusal> {
     if spec.memory_by_rlimit && spec.memory_bytes_max > 0 {
         // Not the address space: GPU libraries reserve far more of it than they use.
         lower(Resource::RLIMIT_DATA, spec.memory_bytes_max)?;
+    }
+    lower(Resource::RLIMIT_FSIZE, spec.scratch_bytes_max)?;
+    if spec.fenced && !fence::raise(spec).map_err(io::Error::other).map_err(at("a fence"))? {
+        return Err(at("a fence")(io::Error::from(io::ErrorKind::Unsupported)));
     }
     calls::forbid().map_err(at("system calls"))
 }

@@ -12,13 +12,13 @@ use super::mounts::{self, Mount};
 use super::spec::Spec;
 
 /// Where the fresh root is put together, and then the model's scratch; a directory that every system has.
-const TMP: &str = "/tmp";
+pub(super) const TMP: &str = "/tmp";
 /// The machine's own tree, until the fresh one is complete.
 const OLD: &str = "/old";
 
 /// What programs of any distribution expect beside `/usr`: links into it, or directories of their own.
 /// The certificates are there because HTTP clients refuse to be made without any, even those that only speak to the sidecar.
-const SYSTEM: [&str; 11] = [
+pub(super) const SYSTEM: [&str; 11] = [
     "/usr",
     "/bin",
     "/sbin",
@@ -39,8 +39,14 @@ const TOPOLOGY: [&str; 2] = ["/sys/devices/system/cpu", "/sys/devices/system/nod
 /// The GPU libraries look for their PCI devices all over `/sys`.
 const GPU_TOPOLOGY: &str = "/sys";
 
+/// What the kernel tells of the whole machine and no model needs, and what changes it. Docker hides and protects the same:
+/// <https://github.com/moby/moby/blob/master/daemon/pkg/oci/defaults.go>.
+const HIDDEN: [&str; 6] = ["/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/timer_list", "/proc/interrupts"];
+const SETTINGS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
 /// Directories and a few lines of text; data lives in what is mounted on them.
 const ROOT_OPTIONS: &str = "mode=755,size=1m";
+pub(super) const SHARED_MEMORY: &str = "/dev/shm";
 /// Shared memory counts as the model's memory, so this only bounds it where no control group does.
 const SHARED_MEMORY_BYTES: u64 = 1 << 30;
 
@@ -133,10 +139,11 @@ fn make_devices(spec: &Spec) -> Result<(), Refusal> {
     {
         std::os::unix::fs::symlink(to, Path::new("/dev").join(name)).map_err(at("/dev"))?;
     }
-    fs::create_dir("/dev/shm").map_err(at("/dev/shm"))?;
+    fs::create_dir(SHARED_MEMORY).map_err(at(SHARED_MEMORY))?;
     let bytes = if spec.memory_bytes_max == 0 { SHARED_MEMORY_BYTES } else { spec.memory_bytes_max };
     let options = format!("mode=1777,size={bytes}");
-    mount(Some("shm"), "/dev/shm", Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options.as_str())).map_err(at("/dev/shm"))
+    mount(Some("shm"), SHARED_MEMORY, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options.as_str()))
+        .map_err(at(SHARED_MEMORY))
 }
 
 fn make_etc(user: u32) -> Result<(), Refusal> {
@@ -155,14 +162,23 @@ fn make_etc(user: u32) -> Result<(), Refusal> {
 
 fn make_proc() -> Result<(), Refusal> {
     fs::create_dir("/proc").map_err(at("/proc"))?;
+    let nothing = None::<&str>;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>).map_err(at("/proc"))
+    mount(Some("proc"), "/proc", Some("proc"), flags, nothing).map_err(at("/proc"))?;
+    for path in HIDDEN.into_iter().filter(|path| Path::new(path).exists()) {
+        mount(Some("/dev/null"), path, nothing, MsFlags::MS_BIND, nothing).map_err(at(path))?;
+    }
+    for path in SETTINGS.into_iter().filter(|path| Path::new(path).exists()) {
+        mount(Some(path), path, nothing, MsFlags::MS_BIND, nothing).map_err(at(path))?;
+        mount(nothing, path, nothing, flags | MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, nothing).map_err(at(path))?;
+    }
+    Ok(())
 }
 
 /// Makes all that is mounted read-only, but the scratch, shared memory and the kernel's own files.
 fn make_read_only() -> Result<(), Refusal> {
     for place in mounts::read().map_err(at("the mount table"))? {
-        if place.is_beneath("/proc") || place.is_beneath("/dev/shm") || (place.is_beneath("/dev") && place.at != Path::new("/dev")) {
+        if place.is_beneath("/proc") || place.is_beneath(SHARED_MEMORY) || (place.is_beneath("/dev") && place.at != Path::new("/dev")) {
             continue;
         }
         let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | flags_kept(&place);

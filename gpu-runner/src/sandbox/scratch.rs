@@ -4,6 +4,12 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::Path;
+use std::time::Duration;
+
+use crate::wiping;
+
+/// For the file system to remove what a model that has ended left.
+const WIPE_MAX: Duration = Duration::from_hours(1);
 
 /// Makes the directory, owned by `owner` when there is one to give it to.
 pub(super) fn make(scratch: &Path, owner: Option<u32>) -> io::Result<()> {
@@ -19,7 +25,12 @@ pub(super) fn make(scratch: &Path, owner: Option<u32>) -> io::Result<()> {
 
 /// Removes a scratch directory of an instance that has ended; one that is not there is removed already.
 pub async fn wipe(scratch: &Path) -> io::Result<()> {
-    match tokio::fs::remove_dir_all(scratch).await {
+    let scratch = scratch.to_owned();
+    let removed = tokio::task::spawn_blocking(move || {
+        wiping::remove(&scratch, wiping::names_in(&scratch)?, WIPE_MAX)?;
+        fs::remove_dir(&scratch)
+    });
+    match removed.await? {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     }

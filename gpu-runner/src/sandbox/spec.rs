@@ -41,6 +41,10 @@ pub(super) struct Spec {
     pub(super) memory_bytes_max: u64,
     /// No control group limits memory, so the process limits must.
     pub(super) memory_by_rlimit: bool,
+    /// The most that one file may grow to.
+    pub(super) scratch_bytes_max: u64,
+    /// Whether it is held by rules of its own beside the walls.
+    pub(super) fenced: bool,
     /// Device files.
     pub(super) gpus: Vec<PathBuf>,
     /// Whether the model's standard input is a socket to the runner.

@@ -27,6 +27,7 @@ impl Bed {
             read_only: Vec::new(),
             scratch: self.home.path().join("scratch"),
             memory_bytes_max: 256 * MIB,
+            scratch_bytes_max: 64 * MIB,
             gpus: Vec::new(),
             seat: 7,
             doors: self.sandbox.doors().unwrap(),
@@ -74,9 +75,11 @@ fn launcher() -> PathBuf {
 /// One bed for each kind of walls that this machine allows; a plain process is always among them.
 async fn beds() -> Vec<Bed> {
     let mut beds = Vec::new();
+    let fenced = Sandbox::behind(Walls::None, &launcher(), Cgroups::none()).can_be_fenced().await.unwrap();
     for walls in [Walls::OwnUser, Walls::SameUser, Walls::None] {
         let cgroups = if walls == Walls::OwnUser { Cgroups::find() } else { Cgroups::none() };
-        let sandbox = Sandbox::behind(walls, &launcher(), cgroups);
+        let mut sandbox = Sandbox::behind(walls, &launcher(), cgroups);
+        sandbox.fenced = fenced;
         match sandbox.try_out().await.unwrap() {
             Ok(()) => {
                 let home = tempfile::tempdir().unwrap();
@@ -197,6 +200,38 @@ async fn a_confined_process_writes_only_to_its_scratch() {
         assert_eq!(said.matches("touch: cannot touch").count(), 7, "{said}");
         assert!(said.ends_with("/tmp\n") || said.starts_with("/tmp\n"), "{said}");
         assert_eq!(fs::read_to_string(bed.home.path().join("scratch/y")).unwrap(), "kept\n");
+    }
+}
+
+#[tokio::test]
+async fn a_fence_holds_files_where_there_are_no_walls() {
+    let outside = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(outside.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    fs::write(outside.path().join("secret"), "precious\n").unwrap();
+    for bed in beds().await.into_iter().filter(|bed| bed.sandbox.fenced) {
+        let there = outside.path().display();
+        let (_, said) = bed.run(&format!("cat {there}/secret; echo > {there}/new; echo kept > $HOME/own && cat $HOME/own")).await;
+        assert!(!said.contains("precious") && said.contains("kept\n"), "{said}");
+        assert!(!outside.path().join("new").exists());
+    }
+}
+
+#[tokio::test]
+async fn no_file_grows_beyond_what_an_instance_may_write_and_all_together_are_counted() {
+    for bed in beds().await {
+        let confined = bed.start("cd $HOME; for n in 1 2; do head -c 200M /dev/zero > $n; done; echo full; exec sleep 600").await;
+        let (mut out, _err) = confined.take_output().unwrap();
+        assert_eq!(read_line(&mut out).await, "full");
+        let (bytes, bytes_max) = (confined.disk_bytes().unwrap(), confined.disk_bytes_max());
+        assert!(bytes_max < bytes && bytes <= 2 * bytes_max + MIB, "{bytes}");
+    }
+}
+
+#[tokio::test]
+async fn kinds_of_sockets_that_lead_past_the_walls_are_not_made() {
+    for bed in beds().await {
+        let script = "exec perl -MSocket -e 'for ([40, 1, 0], [38, 5, 0], [16, 3, 12], [16, 3, 0], [2, 1, 0]) { print socket($s, $_->[0], $_->[1], $_->[2]) ? 1 : 0 }'";
+        assert_eq!(bed.run(script).await.1, "00011", "{:?}", bed.sandbox.walls);
     }
 }
 
@@ -413,7 +448,7 @@ async fn a_scratch_is_removed_with_all_that_the_model_put_there() {
 async fn strict_refuses_what_auto_takes() {
     let auto = Sandbox::probe(IsolationWish::Auto, &launcher()).await.unwrap();
     let strict = Sandbox::probe(IsolationWish::Strict, &launcher()).await;
-    assert_eq!(strict.is_ok(), auto.walls != Walls::None && auto.cgroups.limit_memory());
+    assert_eq!(strict.is_ok(), auto.walls != Walls::None && auto.cgroups.limit_memory() && auto.fenced);
     let off = Sandbox::probe(IsolationWish::Off, &launcher()).await.unwrap();
     assert!(off.describe().starts_with("none: "));
     assert!(matches!(Sandbox::probe(IsolationWish::Off, Path::new("/no/such/launcher")).await, Err(IsolationError::Nothing(_))));

@@ -140,6 +140,11 @@ fn model_beneath(launcher: Pid) -> Option<Pid> {
     Some(below)
 }
 
+/// The one process that a launcher with walls starts: the first in its namespace.
+pub(super) fn first_beneath(launcher: Pid) -> Option<Pid> {
+    children_of(launcher).first().copied()
+}
+
 fn children_of(pid: Pid) -> Vec<Pid> {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let lists = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());

@@ -105,6 +105,7 @@ impl Zygote {
             read_only: vec![environment.path, environment.python_prefix, folder.path().to_owned(), site.feira_exe.clone()],
             scratch: lodging.scratch.clone(),
             memory_bytes_max: kind.memory_bytes_max,
+            scratch_bytes_max: site.scratch_bytes_max,
             gpus: gpu.into_iter().collect(),
             seat: Site::seat_of_zygote(number),
             doors: site.sandbox.doors().map_err(LaunchError::Launcher)?,

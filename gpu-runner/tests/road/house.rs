@@ -162,6 +162,7 @@ impl House {
             memory_bytes_max: None,
             zygotes_max: 0,
             memory_bytes_default: 2 << 30,
+            scratch_bytes_max: 1 << 30,
             drain_grace: Duration::from_secs(2),
         };
         configure(&mut config);

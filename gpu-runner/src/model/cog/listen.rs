@@ -31,6 +31,8 @@ const EVENT_NAME_BYTES_MAX: usize = 64;
 /// One print.
 const LOG_BYTES_MAX: usize = 2 * 1024 * 1024;
 const METRIC_BYTES_MAX: usize = 64 * 1024;
+/// How its words begin for a prediction that it could not hand to its worker.
+const WORKER_GONE: &str = "Failed to send request: ";
 const ERROR_BYTES_MAX: usize = 1024 * 1024;
 
 pub struct Listening<'a> {
@@ -206,6 +208,8 @@ impl<'a> Listening<'a> {
             Some("canceled") => ModelEnd::Canceled,
             Some(_) => match error.as_ref().and_then(Value::as_str) {
                 Some("Worker crashed") => ModelEnd::Died,
+                // The server lives on, and found its worker gone.
+                Some(error) if unwrapped(error).starts_with(WORKER_GONE) => ModelEnd::NotTaken,
                 Some(error) => ModelEnd::Failed { message: unwrapped(error).to_owned() },
                 None if skim.overflowed() => {
                     ModelEnd::Failed { message: format!("the model failed with more than {ERROR_BYTES_MAX} bytes of words") }
