@@ -165,7 +165,7 @@ impl Pool {
         if let Some(why) = self.why_never(&who.fleet) {
             return self.refuse(turn, FailCode::NoCapacity, &why, "");
         }
-        let waiting = Waiting { since: turn.arrived_at, account: who.account.clone(), entry: turn };
+        let waiting = Waiting { since: turn.arrived_at, account: who.account.clone(), rank: who.attempt.0, entry: turn };
         if let Err(refused) = self.floor.arrive(&who.fleet, waiting) {
             return self.refuse(refused.entry, FailCode::NoCapacity, "too many predictions wait for this version", "");
         }
@@ -353,7 +353,8 @@ impl Pool {
         }
         let who = Who::of(&turn.call.assignment);
         self.open(&who.fleet, &turn.call);
-        self.floor.put_back(&who.fleet, Waiting { since: turn.arrived_at, account: who.account.clone(), entry: turn });
+        let waiting = Waiting { since: turn.arrived_at, account: who.account.clone(), rank: who.attempt.0, entry: turn };
+        self.floor.put_back(&who.fleet, waiting);
         self.watch_for_cancel(who);
     }
 

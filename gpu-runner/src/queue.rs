@@ -1,4 +1,4 @@
-//! The predictions that wait for one version: accounts take turns, and within an account the first to arrive is the first to run.
+//! The predictions that wait for one version: accounts take turns, and within an account the first that was accepted is the first to run.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -16,12 +16,15 @@ impl<T> FairQueue<T> {
         Self { accounts: HashMap::new(), turns: VecDeque::new(), entries: 0, entries_max }
     }
 
-    /// Gives the entry back when the queue is full.
-    pub fn push(&mut self, account: &str, entry: T) -> Result<(), T> {
+    /// Gives the entry back when the queue is full. It goes behind all of its account's but those at the end that it is to precede: what was
+    /// accepted together may arrive in any order.
+    pub fn push(&mut self, account: &str, entry: T, precedes: impl Fn(&T, &T) -> bool) -> Result<(), T> {
         if self.entries == self.entries_max {
             return Err(entry);
         }
-        self.line_of(account).push_back(entry);
+        let line = self.line_of(account);
+        let later = line.iter().rev().take_while(|other| precedes(&entry, other)).count();
+        line.insert(line.len() - later, entry);
         Ok(())
     }
 
@@ -94,30 +97,44 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Every entry goes behind those that are there.
+    fn behind<T>(_: &T, _: &T) -> bool {
+        false
+    }
+
     #[test]
     fn an_account_that_floods_does_not_delay_one_that_asks_once() {
         let mut queue = FairQueue::new(10_000);
         for n in 0..1_000 {
-            queue.push("flood", ("flood", n)).unwrap();
+            queue.push("flood", ("flood", n), behind).unwrap();
         }
-        queue.push("quiet", ("quiet", 0)).unwrap();
+        queue.push("quiet", ("quiet", 0), behind).unwrap();
         let served: Vec<_> = (0..2).map(|_| queue.pop().unwrap().0).collect();
         assert!(served.contains(&"quiet"));
     }
 
     #[test]
+    fn what_was_accepted_earlier_and_arrives_later_takes_its_place() {
+        let mut queue = FairQueue::new(8);
+        for entry in [3, 1, 2, 5, 4] {
+            queue.push("a", entry, |one, other| one < other).unwrap();
+        }
+        assert_eq!(queue.drain(), vec![1, 2, 3, 4, 5]);
+    }
+
+    #[test]
     fn a_full_queue_gives_the_entry_back() {
         let mut queue = FairQueue::new(1);
-        queue.push("a", 1).unwrap();
-        assert_eq!(queue.push("b", 2), Err(2));
+        queue.push("a", 1, behind).unwrap();
+        assert_eq!(queue.push("b", 2, behind), Err(2));
         assert_eq!(queue.drain(), vec![1]);
     }
 
     #[test]
     fn what_is_put_back_is_its_accounts_first_again() {
         let mut queue = FairQueue::new(8);
-        queue.push("a", 1).unwrap();
-        queue.push("a", 2).unwrap();
+        queue.push("a", 1, behind).unwrap();
+        queue.push("a", 2, behind).unwrap();
         let first = queue.pop().unwrap();
         queue.put_back("a", first);
         assert_eq!(queue.drain(), vec![1, 2]);
@@ -131,7 +148,7 @@ mod tests {
             let mut waiting: Vec<(String, usize)> = Vec::new();
             for (n, account) in arrivals.iter().enumerate() {
                 let account = account.to_string();
-                queue.push(&account, (account.clone(), n)).unwrap();
+                queue.push(&account, (account.clone(), n), behind).unwrap();
                 waiting.push((account, n));
             }
             for leave in leaves {

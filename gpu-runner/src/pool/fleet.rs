@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use protocol::prediction::Errand;
-use protocol::{ModelRef, VersionId};
+use protocol::{ModelRef, PredictionId, VersionId};
 use tokio::time::Instant;
 
 use crate::queue::FairQueue;
@@ -60,7 +60,18 @@ impl Terms {
 pub struct Waiting<W> {
     pub since: Instant,
     pub account: String,
+    /// In its account's line those of a lower rank come first.
+    pub rank: PredictionId,
     pub entry: W,
+}
+
+#[cfg(test)]
+impl<W> Waiting<W> {
+    /// One of the account `a`, of the same rank as every other.
+    pub fn since(since: Instant, entry: W) -> Self {
+        let rank = PredictionId::new(&protocol::Clock::fixed(protocol::Timestamp::default()), &protocol::Entropy::seeded(0));
+        Self { since, account: "a".to_owned(), rank, entry }
+    }
 }
 
 #[derive(Debug)]

@@ -84,7 +84,7 @@ impl<W, S> Floor<W, S> {
     /// Gives the entry back when too many wait already.
     pub fn arrive(&mut self, id: &FleetId, waiting: Waiting<W>) -> Result<(), Waiting<W>> {
         let account = waiting.account.clone();
-        self.opened(id).queue.push(&account, waiting)
+        self.opened(id).queue.push(&account, waiting, |one, other| one.rank < other.rank)
     }
 
     /// For a prediction that an instance did not take after all.
@@ -281,7 +281,7 @@ mod tests {
         let fleet = FleetId { version: VersionId::new(Digest::of(b"v")), errand: Errand::Predict, deployment: None };
         let (mut floor, now) = (Floor::new(4, 0), Instant::now());
         floor.open(&fleet, Needs { concurrency: 1, gpu: false, gpu_memory_bytes: 0, memory_bytes: 0 }, Terms::ON_DEMAND);
-        floor.arrive(&fleet, Waiting { since: now, account: "a".to_owned(), entry: 0 }).unwrap();
+        floor.arrive(&fleet, Waiting::since(now, 0)).unwrap();
         let instance = floor.start(fleet.clone(), None);
         floor.ready(instance, vec![()], now);
         floor.take(instance).unwrap();

@@ -112,7 +112,7 @@ mod tests {
         floor.ready(instances[2], vec![()], now);
         assert_eq!(waited_s(&floor, now), 1);
         now += SECOND;
-        floor.arrive(&fleet, Waiting { since: now, account: "a".to_owned(), entry: 0 }).unwrap();
+        floor.arrive(&fleet, Waiting::since(now, 0)).unwrap();
         floor.take(instances[0]).unwrap();
         assert_eq!(waited_s(&floor, now), 3, "two, though three are there");
         now += SECOND;

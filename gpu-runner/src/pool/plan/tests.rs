@@ -28,7 +28,7 @@ fn wait(floor: &mut TestFloor, name: u8, needs: Needs, now: Instant) {
 }
 
 fn wait_for(floor: &mut TestFloor, fleet: &FleetId, now: Instant) {
-    floor.arrive(fleet, Waiting { since: now, account: "a".to_owned(), entry: 0 }).unwrap();
+    floor.arrive(fleet, Waiting::since(now, 0)).unwrap();
 }
 
 fn ordered(instances_min: usize, instances_max: usize) -> Terms {
