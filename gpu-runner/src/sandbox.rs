@@ -6,6 +6,7 @@ mod confined;
 mod doors;
 mod fence;
 mod fork;
+mod heeded;
 mod launcher;
 mod line;
 mod loopback;

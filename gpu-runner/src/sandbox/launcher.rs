@@ -22,7 +22,7 @@ use super::fork::fork_alone;
 use super::line::LauncherLine;
 use super::spec::{Spec, Walls};
 use super::tree::{Tree, wait_for};
-use super::{calls, fence, loopback, root};
+use super::{calls, fence, heeded, loopback, root};
 
 /// A step that failed, and what the kernel said.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,7 @@ pub fn confine_main() -> ExitCode {
 
 fn obey() -> Result<Exit, Refusal> {
     close_inherited().map_err(at("closing what was inherited"))?;
+    heeded::heed().map_err(at("heeding signals"))?;
     let line = LauncherLine::on_stdin().map_err(at("the line"))?;
     let Some(spec) = line.take_order().map_err(at("the order"))? else { return Ok(Exit(0)) };
     let confined = match spec.walls {

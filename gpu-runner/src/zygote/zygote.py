@@ -107,8 +107,6 @@ def become_worker(report, handover, imports):
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
-    # The server that starts a worker catches it, so a worker finds it as it is by default, whatever Feira itself was started with.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environb.clear()
     live_as(dict(variable.split(b"=", 1) for variable in variables), folder, ["python", "-c", WORKER], first_on_path="")
 

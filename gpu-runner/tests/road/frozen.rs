@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use protocol::Clock;
 use protocol::prediction::Rung;
 use protocol::wire::{Bundle, Outcome, RunnerCard};
 use serde_json::{Value, json};
@@ -50,7 +51,8 @@ fn a_frozen_instance_goes_on_and_the_prediction_says_so() {
             let cold = ran.started.expect("it started").cold.expect("it was not warm");
             assert_eq!((cold.rung, cold.fetch_us, cold.setup_us), (Rung::Frozen, 0, 0));
             slowest_us = cold.start_us.max(slowest_us);
-            house.wait_for_card(|card| frozen(card) == 1).await;
+            let ended_at = Clock::system().now();
+            house.wait_for_card(|card| card.seen_at > ended_at && frozen(card) == 1).await;
         }
         eprintln!("slowest of ten from frozen: {slowest_us} µs");
         house.close().await;
