@@ -60,7 +60,7 @@ def test_a_bomb_takes_nobody_with_it(server: Server, versions: dict[str, str], k
     api = server.api()
     api.run(versions["echo"], {"text": "warm"})
     assert api.run(versions["bomb"], {"kind": "nothing"})["output"] == "taken"
-    users = users_of(server, versions["bomb"])
+    users = users_of(server, "bomb")
     neighbour = Neighbour(server.api(), versions["echo"])
     neighbour.start()
     began = time.monotonic()
@@ -90,13 +90,13 @@ def explode(api: Api, version: str, kind: str) -> dict:
     return ended
 
 
-def users_of(server: Server, version: str) -> set[int]:
-    """The users that the kernel knows the version's instances as: each has its own, where root makes the walls."""
-    digest = version.partition(":")[2]
+def users_of(server: Server, name: str) -> set[int]:
+    """The users that the kernel knows a project's instances as: each has its own, where root makes the walls."""
+    predictor = (project(name) / "predict.py").read_bytes()
     found = set()
     for process in descendants(server.process.pid):
         with contextlib.suppress(OSError):
-            if digest in os.readlink(f"/proc/{process.pid}/cwd"):
+            if Path(f"/proc/{process.pid}/cwd/predict.py").read_bytes() == predictor:
                 found.add(os.stat(f"/proc/{process.pid}").st_uid)
     assert found and os.getuid() not in found, "the instance is not known by a user of its own"
     return found

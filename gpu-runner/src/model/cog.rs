@@ -41,7 +41,10 @@ impl Cog {
         let Ok(report) = serde_json::from_slice::<HealthReport>(&body) else { return Health::Silent };
         match report.status.as_str() {
             "READY" | "BUSY" => Health::Ready,
-            "SETUP_FAILED" => Health::SetupFailed { message: why_setup_failed(&report.setup.unwrap_or_default().logs) },
+            "SETUP_FAILED" => match why_setup_failed(&report.setup.unwrap_or_default().logs) {
+                message if message == WORKER_GONE => Health::Dead,
+                message => Health::SetupFailed { message },
+            },
             "UNHEALTHY" if report.user_healthcheck_error.is_some() => Health::Ready,
             "UNHEALTHY" | "DEFUNCT" => Health::Dead,
             _ => Health::Starting,
@@ -102,6 +105,9 @@ struct Setup {
     #[serde(default)]
     logs: String,
 }
+
+/// What Cog says of a worker that was gone before its setup had ended: no word of the model's.
+const WORKER_GONE: &str = "worker crashed";
 
 /// The last of the wrappings around the model's own error.
 fn why_setup_failed(logs: &str) -> String {
