@@ -35,6 +35,8 @@ use crate::weights::{FetchError, Weights};
 use crate::zygote::Zygotes;
 use crate::{micros, sidecar};
 
+/// How often it is looked whether Cog's worker died while it started.
+const DEAD_CHILD_PERIOD: Duration = Duration::from_millis(500);
 /// The first looks at a starting process are this close together, and later ones so much of the time that it has taken.
 const HEALTH_PAUSE: Duration = Duration::from_millis(2);
 const HEALTH_PAUSE_PART: u32 = 16;
@@ -197,7 +199,8 @@ impl Site {
         };
         let model = model_of(config, &launched.confined);
         let seconds = config.limits.setup_seconds_max;
-        let becoming_ready = become_ready(&model, &launched.confined);
+        let is_cogs_server = config.protocol == ModelProtocol::Cog && config.command.is_empty();
+        let becoming_ready = become_ready(&model, &launched.confined, is_cogs_server);
         let answered_at = match timeout(Duration::from_secs(seconds.into()), becoming_ready).await.unwrap_or(Err(Unready::TooSlow(seconds)))
         {
             Ok(answered_at) => answered_at,
@@ -338,9 +341,10 @@ enum Unready {
 }
 
 /// Returns when the process first answered, once it is ready.
-async fn become_ready(model: &Model, confined: &Confined) -> Result<Instant, Unready> {
+async fn become_ready(model: &Model, confined: &Confined, is_cogs_server: bool) -> Result<Instant, Unready> {
     let mut answered_at = None;
     let began = Instant::now();
+    let (mut looked_at, mut had_dead_child) = (began, false);
     loop {
         let health = tokio::select! {
             health = model.health() => health,
@@ -352,6 +356,14 @@ async fn become_ready(model: &Model, confined: &Confined) -> Result<Instant, Unr
             Health::Ready => return Ok(answered_at.unwrap_or_else(Instant::now)),
             Health::SetupFailed { message } => return Err(Unready::Setup(message)),
             Health::Dead => return Err(Unready::Died),
+        }
+        // Of a worker that died before it said its first word Cog's server waits to hear for ever. One that it reaps is gone at the next look.
+        if is_cogs_server && looked_at.elapsed() >= DEAD_CHILD_PERIOD {
+            let seen = confined.has_dead_child();
+            if seen && had_dead_child {
+                return Err(Unready::Died);
+            }
+            (looked_at, had_dead_child) = (Instant::now(), seen);
         }
         tokio::time::sleep((began.elapsed() / HEALTH_PAUSE_PART).clamp(HEALTH_PAUSE, HEALTH_PAUSE_MAX)).await;
     }
