@@ -13,6 +13,8 @@ use crate::house::{House, Ran, cancel, in_a_house};
 /// Longer than two looks at the health of what is awake.
 const LONG_FROZEN_MS: i64 = 3_000;
 
+const TRIES_MAX: usize = 30;
+
 /// No test waits for it.
 const LONG: Duration = Duration::from_mins(10);
 
@@ -43,17 +45,24 @@ fn a_frozen_instance_goes_on_and_the_prediction_says_so() {
         let echo = house.project("echo", "frozen", &json!({"text": text()}), &text());
         let card = frozen_after_a_run(&house, &echo, json!({"text": "x"})).await;
         assert_eq!((card.versions[0].instances_warm, card.versions[0].slots_idle), (0, 1));
-        let mut slowest_us = 0;
-        for round in 0..10 {
+        let mut from_frozen_us = Vec::new();
+        for round in 0..TRIES_MAX {
             let word = round.to_string();
             let ran = house.run(&echo, json!({"text": word})).await.succeeded();
             assert_eq!(ran.outputs, [json!(word)]);
-            let cold = ran.started.expect("it started").cold.expect("it was not warm");
-            assert_eq!((cold.rung, cold.fetch_us, cold.setup_us), (Rung::Frozen, 0, 0));
-            slowest_us = cold.start_us.max(slowest_us);
+            // Who comes between the decision to freeze it and the signal finds it warm.
+            if let Some(cold) = ran.started.expect("it started").cold {
+                assert_eq!((cold.rung, cold.fetch_us, cold.setup_us), (Rung::Frozen, 0, 0));
+                from_frozen_us.push(cold.start_us);
+            }
+            if from_frozen_us.len() == 10 {
+                break;
+            }
             let ended_at = Clock::system().now();
             house.wait_for_card(|card| card.seen_at > ended_at && frozen(card) == 1).await;
         }
+        assert_eq!(from_frozen_us.len(), 10, "it was seldom frozen");
+        let slowest_us = from_frozen_us.iter().max().expect("there are ten");
         eprintln!("slowest of ten from frozen: {slowest_us} µs");
         house.close().await;
     });
