@@ -2,36 +2,21 @@
 
 import os
 import socket
-import threading
 from pathlib import Path
+
+from harness.listener import Listener
 
 PIECE_BYTES = 1024 * 1024
 
 
-class DiskServer:
+class DiskServer(Listener):
     """Keeps what is PUT in its folder and sends what is asked for by GET: no hash, no limits, no accounts; on the disk before it answers."""
 
     def __init__(self, folder: Path):
+        super().__init__()
         self.folder = folder
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
-    def __enter__(self) -> "DiskServer":
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._answer, args=(client,), daemon=True).start()
-
-    def _answer(self, client: socket.socket) -> None:
+    def serve(self, client: socket.socket) -> None:
         with client:
             head = b""
             while b"\r\n\r\n" not in head:

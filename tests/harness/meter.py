@@ -4,37 +4,26 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
+from harness.listener import Listener
+
 PIECE_BYTES = 64 * 1024
 
 
-class Meter:
+class Meter(Listener):
     """Forwards connections to a server. With `enough`, nothing more goes up once so many bytes have, and `stalled` is set."""
 
     def __init__(self, url: str, enough: int | None = None):
+        super().__init__()
         self.target = (urlsplit(url).hostname, urlsplit(url).port)
         self.enough = enough
         self.up = 0
         self.stalled = threading.Event()
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
-    def __enter__(self) -> "Meter":
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self.target)
-            for source, sink, is_up in ((client, server, True), (server, client, False)):
-                threading.Thread(target=self._forward, args=(source, sink, is_up), daemon=True).start()
+    def serve(self, client: socket.socket) -> None:
+        server = socket.create_connection(self.target)
+        for source, sink, is_up in ((client, server, True), (server, client, False)):
+            threading.Thread(target=self._forward, args=(source, sink, is_up), daemon=True).start()
 
     def _forward(self, source: socket.socket, sink: socket.socket, is_up: bool) -> None:
         try:

@@ -25,8 +25,8 @@ def private_s3() -> Iterator[str]:
     python = tools.python("s3", TESTS / "requirements-s3.txt")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [python.parent / "moto_server", "--host", "127.0.0.1", "--port", str(port)]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    command = [python, "-m", "harness.s3_server", str(port)]
+    with subprocess.Popen(command, cwd=TESTS, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             bucket = f"http://127.0.0.1:{port}/{BUCKET}"
             until(lambda: process.poll() is not None or _made(bucket), READY_SECONDS_MAX)

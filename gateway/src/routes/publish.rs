@@ -16,8 +16,9 @@ use crate::routes::versions::shown;
 
 /// Publish a version.
 ///
-/// Upload the files first (`PUT /v1/blobs/{digest}`): a version names what its publisher sent, or may read in some model. The same content gives the same id, and 200 instead of 201. The field `signature`, if
-/// there is one, is a Sigstore bundle over the files: without its being right, nothing is published.
+/// Upload the files first (`PUT /v1/blobs/{digest}`): a version names what its publisher sent, or may read in some model. The same content
+/// gives the same id, and 200 instead of 201. The field `signature`, if there is one, is a Sigstore bundle over the files: without its being
+/// right, nothing is published.
 #[utoipa::path(post, path = "/models/{owner}/{name}/versions", tag = "versions", request_body = NewVersion,
     params(("owner" = String, Path), ("name" = String, Path)),
     responses((status = 201, body = Version), (status = 200, body = Version), (status = 400, body = Problem), (status = 401, body = Problem),
